@@ -1,0 +1,1 @@
+"""What more than one Parley process needs, and nothing else."""

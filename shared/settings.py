@@ -1,0 +1,106 @@
+"""Settings, read from `PARLEY_*` environment variables.
+
+One model for every process: a name means the same thing in the gateway, in a worker and
+in `compose.yaml`.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path, user_data_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Stage = Literal["vad", "stt", "llm", "tts"]
+STAGES: tuple[Stage, ...] = ("vad", "stt", "llm", "tts")
+
+DEFAULT_INSTRUCTIONS = (
+    "You are a friendly voice assistant. Answer in one or two short, plain sentences."
+)
+
+# What each profile puts where nothing else was chosen.
+PROFILES: dict[str, dict[Stage, str]] = {
+    "cpu": {"vad": "silero", "stt": "whisper", "llm": "llama", "tts": "piper"},
+    # No models at all: answers in no time, for tests of everything around the engines.
+    "instant": {"vad": "energy", "stt": "instant", "llm": "instant", "tts": "instant"},
+}
+
+
+class Settings(BaseSettings):
+    """Every setting of every process, with its default.
+
+    Raises:
+        pydantic.ValidationError: a variable holds a value of the wrong type; the message
+            names the field.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", extra="ignore", frozen=True)
+
+    # where things are
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", description="The broker all processes share."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(default=8080, ge=1, le=65535, description="Port of the gateway.")
+    models_dir: Path = Field(
+        default_factory=lambda: user_cache_path("parley") / "models",
+        description="Where fetched models are kept.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("parley"),
+        description="Where the embedded broker keeps its append-only file.",
+    )
+
+    # shape of the system
+    profile: Literal["cpu", "instant"] = Field(
+        default="cpu", description="Which engines run where none is named."
+    )
+    shards: int = Field(default=1, ge=1, le=1024, description="Units of atomicity.")
+    lanes: int = Field(default=8, ge=1, le=256, description="Audio lanes per shard.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # voice activity detection
+    vad_engine: str | None = None
+    vad_model: str = "silero-vad"
+
+    # speech to text
+    stt_engine: str | None = None
+    stt_model: str = "whisper-tiny.en"
+    stt_threads: int = Field(default=2, ge=1)
+    stt_batch: int = Field(default=8, ge=1, description="Utterances transcribed together.")
+
+    # language model
+    llm_engine: str | None = None
+    llm_model: str = "smollm2-135m-instruct"
+    llm_threads: int = Field(default=2, ge=1)
+    llm_slots: int = Field(default=4, ge=1, description="Responses generated together.")
+    llm_context_tokens: int = Field(default=2048, ge=256, description="Context of one response.")
+    llm_max_tokens: int = Field(default=256, ge=1, description="Longest answer, in tokens.")
+    instructions: str = Field(
+        default=DEFAULT_INSTRUCTIONS, description="Instructions of a session that brings none."
+    )
+
+    # text to speech
+    tts_engine: str | None = None
+    tts_voice: str = "en_US-joe-medium"
+    tts_threads: int = Field(default=2, ge=1)
+    tts_slots: int = Field(default=2, ge=1, description="Segments synthesised together.")
+
+    def engine(self, stage: Stage) -> str:
+        """The engine's name for `stage`: its own setting, else the profile's."""
+        named: str | None = getattr(self, f"{stage}_engine")
+        return named or PROFILES[self.profile][stage]
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """This process's settings, read once."""
+    return Settings()
+
+
+def environment(**overrides: str | int | Path) -> dict[str, str]:
+    """This process's environment with settings replaced, for starting a child process."""
+    named = {f"PARLEY_{name.upper()}": str(value) for name, value in overrides.items()}
+    return {**os.environ, **named}
