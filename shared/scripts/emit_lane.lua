@@ -1,0 +1,25 @@
+-- Emits what the lane's owner heard in one session: messages, an interruption, a turn's item
+-- and its transcription job, together with the state from which a successor goes on.
+-- KEYS: fence, checkpoint, session, out, stt jobs, items, order
+-- ARGV: …, token, sequence number, state, messages, "1" to interrupt, its message,
+--       item id ("" for none), item, jobs
+-- Returns 'ok', 'fenced', 'repeat' (a predecessor emitted it) or 'gone'.
+local fence, checkpoint, session, out, stt, items, order = unpack(KEYS)
+local token, seq, state = arg(), tonumber(arg()), arg()
+local messages, interrupts, cancelled = args(), arg() == '1', arg()
+local item_id, item, jobs = arg(), arg(), args()
+if redis.call('GET', fence) ~= token then return 'fenced' end
+local last = redis.call('HGET', session, 'vad_seq')
+if not last then return 'gone' end
+if seq <= tonumber(last) then return 'repeat' end
+redis.call('HSET', session, 'vad_seq', seq)
+redis.call('HSET', checkpoint, session_id, state)
+show(session, out, messages)
+if interrupts then
+  local active = redis.call('HGET', session, 'response')
+  interrupt(session)
+  if active ~= '' then show(session, out, { cancelled }) end
+end
+if item_id ~= '' then put_item(items, order, item_id, item) end
+enqueue(stt, redis.call('HGET', session, 'epoch'), jobs)
+return 'ok'

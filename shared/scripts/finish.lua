@@ -1,0 +1,12 @@
+-- Emits the last of a job's work and acknowledges the job, in one step. A stale job is
+-- acknowledged too: nobody waits for it.
+-- KEYS: jobs, session, out, response, next stage's jobs, items
+-- ARGV: as emit, then item id ("" for none), item
+local status, job = emission()
+if status == 'lost' then return status end
+local item_id, item = arg(), arg()
+if status == 'ok' and item_id ~= '' and redis.call('HEXISTS', KEYS[6], item_id) == 1 then
+  redis.call('HSET', KEYS[6], item_id, item)
+end
+settle(KEYS[1], job.group, job.entry)
+return status

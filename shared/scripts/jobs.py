@@ -1,0 +1,209 @@
+"""Typed wrappers of the scripts that a job's owner runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.broker import Argument, Pipe, fields_of
+from shared.keys import SessionKeys, Shard
+from shared.messages import (
+    Item,
+    JobMessage,
+    LlmJob,
+    OutMessage,
+    ResponseCreated,
+    TtsJob,
+    encode,
+)
+from shared.scripts import SESSION_TTL_S
+
+Status = Literal["ok", "lost", "stale", "gone"]
+"""ok; the job is another's or done; its response was cancelled; its session ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """A job as its owner holds it: where it stands and under whose name it is pending."""
+
+    shard: Shard
+    stage: str
+    consumer: str
+    entry: str
+    epoch: str
+
+    @property
+    def arguments(self) -> list[Argument]:
+        return [self.stage, self.consumer, self.entry, self.epoch]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Text a response grows by: `position` is the length in UTF-8 bytes it had before."""
+
+    position: int
+    text: str
+    segments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """What one step of a job puts out."""
+
+    session: SessionKeys
+    response_id: str
+    messages: Sequence[OutMessage] = ()
+    jobs: Sequence[TtsJob] = ()
+    progress: Progress | None = None
+    item: Item | None = field(default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewResponse:
+    """A response about to begin: its item, what the client is shown, the model's job."""
+
+    response_id: str
+    item: Item
+    created: ResponseCreated
+    job: LlmJob
+
+    @property
+    def arguments(self) -> list[Argument]:
+        return [
+            self.response_id,
+            self.item.item_id,
+            encode(self.item),
+            encode(self.created),
+            encode(self.job),
+        ]
+
+
+async def emit(pipe: Pipe, owner: Ownership, emission: Emission) -> Status:
+    """Emits part of a job's work."""
+    return _status(await pipe.script("emit", *_emission(owner, emission)))
+
+
+async def finish(pipe: Pipe, owner: Ownership, emission: Emission) -> Status:
+    """Emits the last of a job's work and acknowledges it, in one step.
+
+    A job whose status is "stale" or "gone" has been acknowledged too.
+    """
+    keys, arguments = _emission(owner, emission)
+    keys.append(emission.session.items)
+    item = emission.item
+    arguments += [item.item_id, encode(item)] if item else ["", ""]
+    return _status(await pipe.script("finish", keys, arguments))
+
+
+async def finish_turn(
+    pipe: Pipe,
+    owner: Ownership,
+    session: SessionKeys,
+    *,
+    messages: Sequence[OutMessage],
+    item: Item | None,
+    respond: NewResponse | None,
+) -> Literal["ok", "lost", "stale", "gone", "active"]:
+    """Finishes a transcription and begins the answer, unless the user has spoken on.
+
+    "stale" and "active" mean that the transcript was taken but no answer was begun.
+    """
+    keys = [
+        owner.shard.jobs("stt"),
+        session.state,
+        session.out,
+        session.response(respond.response_id if respond else "none"),
+        owner.shard.jobs("llm"),
+        session.items,
+        session.order,
+    ]
+    arguments = [
+        *_header(session),
+        *owner.arguments,
+        *_messages(messages),
+        *([item.item_id, encode(item)] if item else ["", ""]),
+        *(["1", *respond.arguments] if respond else ["0"]),
+    ]
+    return _status(await pipe.script("finish_turn", keys, arguments))  # type: ignore[return-value]
+
+
+async def bury(
+    pipe: Pipe,
+    owner: Ownership,
+    session: SessionKeys,
+    job: bytes,
+    problem: str,
+    messages: Sequence[OutMessage],
+) -> Status:
+    """Dead-letters a job and tells its client."""
+    keys = [owner.shard.jobs(owner.stage), owner.shard.dead, session.state, session.out]
+    arguments = [
+        *_header(session),
+        *owner.arguments[:3],
+        job,
+        owner.epoch,
+        problem,
+        *_messages(messages),
+    ]
+    return _status(await pipe.script("bury", keys, arguments))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A job as the broker delivered it."""
+
+    entry: str
+    attempt: int
+    fields: dict[bytes, bytes]
+
+
+async def claim(
+    pipe: Pipe, shard: Shard, stage: str, consumer: str, lease_ms: int, count: int
+) -> list[Delivery]:
+    """Takes over up to `count` jobs whose lease of `lease_ms` ran out."""
+    arguments = [0, shard.prefix, "", stage, consumer, lease_ms, count]
+    rows = await pipe.script("claim", [shard.jobs(stage)], arguments)
+    return [Delivery(entry.decode(), attempt, fields_of(flat)) for entry, attempt, flat in rows]
+
+
+async def set_idle(
+    pipe: Pipe, shard: Shard, stage: str, consumer: str, idle_ms: int, entries: Sequence[str]
+) -> list[str]:
+    """Renews the lease of jobs (`idle_ms` 0) or hands them on (`idle_ms` of a whole lease).
+
+    Returns the entries that `consumer` no longer owns.
+    """
+    arguments = [0, shard.prefix, "", stage, consumer, idle_ms, len(entries), *entries]
+    lost = await pipe.script("lease", [shard.jobs(stage)], arguments)
+    return [entry.decode() for entry in lost]
+
+
+def _header(session: SessionKeys) -> list[Argument]:
+    return [SESSION_TTL_S, session.shard.prefix, session.session_id]
+
+
+def _messages(messages: Sequence[OutMessage | JobMessage]) -> list[Argument]:
+    return [len(messages), *(encode(message) for message in messages)]
+
+
+def _emission(owner: Ownership, emission: Emission) -> tuple[list[str], list[Argument]]:
+    session = emission.session
+    keys = [
+        owner.shard.jobs(owner.stage),
+        session.state,
+        session.out,
+        session.response(emission.response_id),
+        owner.shard.jobs("tts"),
+    ]
+    progress = emission.progress
+    arguments = [
+        *_header(session),
+        *owner.arguments,
+        *([progress.position, progress.text, progress.segments] if progress else ["", "", ""]),
+        *_messages(emission.messages),
+        *_messages(emission.jobs),
+    ]
+    return keys, arguments
+
+
+def _status(reply: bytes) -> Status:
+    return reply.decode()  # type: ignore[return-value]
