@@ -1,0 +1,194 @@
+"""Audio as arrays: PCM16, rates, G.711 and WAV files.
+
+Audio is mono throughout. `int16` is what travels (PCM16, little-endian on the wire);
+`float32` in [-1, 1) is what models take.
+"""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+"""Rate in Hz of audio between the processes."""
+
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+Float32 = NDArray[np.float32]
+
+
+class AudioError(ValueError):
+    """Audio that is not what it claims to be; the message says what was expected."""
+
+
+def pcm16(data: bytes | bytearray | memoryview) -> Int16:
+    """Little-endian PCM16 bytes as an int16 array (n,) over the same memory, not copied.
+
+    Raises:
+        AudioError: an odd number of bytes.
+    """
+    if len(data) % 2:
+        raise AudioError(
+            f"PCM16 audio must have an even number of bytes, two a sample, not {len(data)}"
+        )
+    samples: Int16 = np.frombuffer(data, dtype="<i2")
+    return samples
+
+
+def to_float32(samples: Int16) -> Float32:
+    """int16 (n,) to float32 (n,) in [-1, 1): divided by 32768, exact."""
+    return samples.astype(np.float32) / np.float32(32768)
+
+
+def to_int16(samples: Float32) -> Int16:
+    """float32 (n,) to int16 (n,): times 32768, rounded to nearest, clipped outside [-1, 1)."""
+    scaled: Float32 = np.rint(samples * np.float32(32768))
+    return scaled.clip(-32768, 32767).astype(np.int16)
+
+
+class Resampler:
+    """Changes a stream's sample rate without a seam between its chunks.
+
+    Chunks in any sizes give, sample for sample, what one call with the whole stream gives.
+    With `last=True` the rest comes out: n samples in give n * out_rate / in_rate out, within
+    two samples. Equal rates pass everything through untouched.
+
+    The converter is soxr's at HQ in its variable-rate form, with the ratio held constant. Its
+    fixed-rate form works in blocks and holds back 36 ms from 24 to 16 kHz (LQ 20, MQ 38, HQ 36,
+    VHQ 76) and 115 ms between 8 and 16 kHz, all of it latency. The variable-rate form filters
+    in the time domain and holds back 10 ms from 24 to 16 kHz, 15 from 16 to 24, 11 from 22.05
+    to 24, 30 from 8 to 16 and 15 from 16 to 8, with noise and aliases below -105 dB, which
+    is less than int16 resolves. QQ holds back nothing, but lets aliases through at -2 dB.
+    """
+
+    def __init__(self, in_rate: int, out_rate: int) -> None:
+        """`in_rate` and `out_rate` in Hz, positive."""
+        # float32 inside: soxr dithers int16 output, which would make every run differ.
+        self._stream = (
+            None
+            if in_rate == out_rate
+            else soxr.ResampleStream(in_rate, out_rate, 1, dtype="float32", quality="HQ", vr=True)
+        )
+
+    def process(self, chunk: Int16, last: bool = False) -> Int16:
+        """The next output samples: int16 (n,) in, int16 (m,) out; m may be 0.
+
+        After `last=True` the stream is over, and another call raises RuntimeError.
+        """
+        if self._stream is None:
+            return chunk
+        return to_int16(self._stream.resample_chunk(to_float32(chunk), last=last))
+
+
+def resample(samples: Int16, in_rate: int, out_rate: int) -> Int16:
+    """A whole recording, int16 (n,), at another rate in Hz."""
+    return Resampler(in_rate, out_rate).process(samples, last=True)
+
+
+# ITU-T G.711: eight segments of sixteen intervals. Each table gives, for the magnitudes of one
+# sign on the scale of int16, where an interval begins (the decision values) and the value in its
+# middle that stands for it.
+
+
+def _mulaw_levels() -> tuple[Int32, Int32]:
+    """Decision and output values of mu-law, int32 (128,); G.711's 14-bit scale times 4."""
+    segment, step = np.divmod(np.arange(128, dtype=np.int32), 16)
+    begins: Int32 = (((32 + 2 * step) << segment) - 33) * 4
+    values: Int32 = (((33 + 2 * step) << segment) - 33) * 4
+    return begins.clip(min=0), values
+
+
+def _alaw_levels() -> tuple[Int32, Int32]:
+    """Decision and output values of A-law, int32 (128,); G.711's 13-bit scale times 8."""
+    segment, step = np.divmod(np.arange(128, dtype=np.int32), 16)
+    # The first two segments have equal intervals: together they are one straight line.
+    shift = np.maximum(segment - 1, 0)
+    offset = np.minimum(segment, 1) * 32
+    begins: Int32 = ((offset + 2 * step) << shift) * 8
+    values: Int32 = ((offset + 2 * step + 1) << shift) * 8
+    return begins, values
+
+
+def _decode_table(values: Int32, mask: int) -> Int16:
+    """int16 (256,): the sample of every code, whose bits `mask` the standard inverts."""
+    codes = np.arange(256) ^ mask
+    magnitudes = values[codes & 0x7F].astype(np.int16)
+    samples: Int16 = np.where(codes & 0x80, magnitudes, -magnitudes)
+    return samples
+
+
+def _encode_table(begins: Int32, mask: int) -> NDArray[np.uint8]:
+    """uint8 (65536,): the code of every sample, by its bits read as uint16."""
+    samples = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
+    # A negative magnitude is the one's complement, as in the ITU's reference code (G.191).
+    magnitudes = np.where(samples < 0, ~samples, samples)
+    codes = np.searchsorted(begins, magnitudes, side="right") - 1
+    return ((np.where(samples < 0, 0, 0x80) | codes) ^ mask).astype(np.uint8)
+
+
+_MULAW_MASK, _ALAW_MASK = 0x7F, 0x55
+_MULAW_BEGINS, _MULAW_VALUES = _mulaw_levels()
+_ALAW_BEGINS, _ALAW_VALUES = _alaw_levels()
+_MULAW_DECODE = _decode_table(_MULAW_VALUES, _MULAW_MASK)
+_MULAW_ENCODE = _encode_table(_MULAW_BEGINS, _MULAW_MASK)
+_ALAW_DECODE = _decode_table(_ALAW_VALUES, _ALAW_MASK)
+_ALAW_ENCODE = _encode_table(_ALAW_BEGINS, _ALAW_MASK)
+
+
+def mulaw_decode(data: bytes) -> Int16:
+    """G.711 mu-law, one byte a sample, to int16 (n,)."""
+    return _MULAW_DECODE[np.frombuffer(data, np.uint8)]
+
+
+def mulaw_encode(samples: Int16) -> bytes:
+    """int16 (n,) to G.711 mu-law, one byte a sample."""
+    return _MULAW_ENCODE[samples.view(np.uint16)].tobytes()
+
+
+def alaw_decode(data: bytes) -> Int16:
+    """G.711 A-law, one byte a sample, to int16 (n,)."""
+    return _ALAW_DECODE[np.frombuffer(data, np.uint8)]
+
+
+def alaw_encode(samples: Int16) -> bytes:
+    """int16 (n,) to G.711 A-law, one byte a sample."""
+    return _ALAW_ENCODE[samples.view(np.uint16)].tobytes()
+
+
+def read_wav(path: Path) -> tuple[Int16, int]:
+    """A 16-bit PCM WAV file: samples int16 (n,), channels averaged, and the rate in Hz.
+
+    Raises:
+        AudioError: not a PCM WAV file, or not 16 bits a sample.
+        OSError: the file cannot be read.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
+            data = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        reason = str(error) or "it ends too early"
+        raise AudioError(f"{path} must be a PCM WAV file: {reason}") from error
+    if width != 2:
+        raise AudioError(f"{path} must have 16 bits a sample, not {8 * width}")
+    # A recorder that was cut off leaves part of a frame behind.
+    whole = len(data) - len(data) % (2 * channels)
+    samples = pcm16(data[:whole])
+    if channels == 1:
+        return samples, rate
+    return np.rint(samples.reshape(-1, channels).mean(axis=1)).astype(np.int16), rate
+
+
+def write_wav(path: Path, samples: Int16, rate: int) -> None:
+    """Write int16 (n,) at `rate` Hz as a mono 16-bit WAV file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.astype("<i2", copy=False).tobytes())
