@@ -92,9 +92,12 @@ def resample(samples: Int16, in_rate: int, out_rate: int) -> Int16:
 # middle that stands for it.
 
 
+_CODES: Int32 = np.arange(128, dtype=np.int32)
+
+
 def _mulaw_levels() -> tuple[Int32, Int32]:
     """Decision and output values of mu-law, int32 (128,); G.711's 14-bit scale times 4."""
-    segment, step = np.divmod(np.arange(128, dtype=np.int32), 16)
+    segment, step = _CODES // 16, _CODES % 16
     begins: Int32 = (((32 + 2 * step) << segment) - 33) * 4
     values: Int32 = (((33 + 2 * step) << segment) - 33) * 4
     return begins.clip(min=0), values
@@ -102,7 +105,7 @@ def _mulaw_levels() -> tuple[Int32, Int32]:
 
 def _alaw_levels() -> tuple[Int32, Int32]:
     """Decision and output values of A-law, int32 (128,); G.711's 13-bit scale times 8."""
-    segment, step = np.divmod(np.arange(128, dtype=np.int32), 16)
+    segment, step = _CODES // 16, _CODES % 16
     # The first two segments have equal intervals: together they are one straight line.
     shift = np.maximum(segment - 1, 0)
     offset = np.minimum(segment, 1) * 32
