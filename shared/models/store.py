@@ -1,0 +1,70 @@
+"""Where a model is on this machine."""
+
+from pathlib import Path
+
+from shared.settings import STAGES, Settings, settings
+
+# The setting that names the model of an engine; an engine that is not here needs none.
+_MODEL_OF_ENGINE = {
+    "silero": "vad_model",
+    "whisper": "stt_model",
+    "llama": "llm_model",
+    "piper": "tts_voice",
+}
+
+
+class ModelMissing(Exception):
+    """A model is not on this machine. The message says how to get it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"model '{name}' is not on this machine: fetch it with `parley models fetch {name}`"
+        )
+        self.name = name
+
+
+def resolve(name: str, models_dir: Path | None = None) -> Path:
+    """The local folder, or file, of the model `name`.
+
+    In this order: a path that exists (anything with a slash in it, `~` for the home folder);
+    a folder of that name in `models_dir` (default: the setting's); for `owner/name`, the
+    newest snapshot in the Hugging Face cache. Nothing is downloaded.
+
+    Raises:
+        ModelMissing: it is in none of these places.
+    """
+    path = Path(name).expanduser()
+    if len(path.parts) > 1 and path.exists():
+        return path
+    folder = (models_dir or settings().models_dir) / name
+    if len(path.parts) == 1 and folder.is_dir():
+        return folder
+    snapshot = _hub_snapshot(name) if is_hub_id(name) else None
+    if snapshot is None:
+        raise ModelMissing(name)
+    return snapshot
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the shape of a Hugging Face id: owner/name."""
+    owner, slash, rest = name.partition("/")
+    return bool(owner and slash and rest) and "/" not in rest and owner not in {".", "..", "~"}
+
+
+def needed(chosen: Settings) -> list[str]:
+    """The models that the engines of these settings load."""
+    fields = (_MODEL_OF_ENGINE.get(chosen.engine(stage)) for stage in STAGES)
+    return [getattr(chosen, field) for field in fields if field]
+
+
+def _hub_snapshot(name: str) -> Path | None:
+    # Imported late: it is slow to import, absent without the `cpu` extra, and seldom asked.
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        return None
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return None
