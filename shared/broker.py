@@ -33,7 +33,7 @@ _PIPELINE_COMMANDS = 512
 _DIGESTS = {name: sha1(source.encode()).hexdigest() for name, source in SCRIPTS.items()}
 
 
-def connect(url: str, *, blocking: bool = False) -> "Redis":
+def connect(url: str, *, blocking: bool = False) -> Redis:
     """A client for the broker at `url`; `blocking` gives one whose reads may wait `BLOCK_MS`.
 
     Commands that find the broker gone are tried again with jittered back-off for about half a
@@ -55,7 +55,7 @@ class Pipe:
     Use as an async context manager; leaving it sends what is waiting.
     """
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._waiting: list[tuple[Sequence[Argument], asyncio.Future[Result]]] = []
         self._flusher: asyncio.Task[None] | None = None
@@ -80,9 +80,7 @@ class Pipe:
             self._flusher = asyncio.create_task(self._flush(), name="broker pipe")
         return await reply
 
-    async def script(
-        self, name: str, keys: Sequence[str], arguments: Sequence[Argument]
-    ) -> Result:
+    async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Result:
         """Runs one of the scripts of `shared/scripts`."""
         call = (len(keys), *keys, *arguments)
         try:
@@ -100,9 +98,7 @@ class Pipe:
         finally:
             self._flusher = None
 
-    async def _send(
-        self, batch: list[tuple[Sequence[Argument], asyncio.Future[Result]]]
-    ) -> None:
+    async def _send(self, batch: list[tuple[Sequence[Argument], asyncio.Future[Result]]]) -> None:
         pipeline = self.redis.pipeline(transaction=False)
         for arguments, _ in batch:
             pipeline.execute_command(*arguments)
@@ -124,8 +120,20 @@ class Pipe:
                 future.set_result(reply)
 
 
-def fields_of(flat: Sequence[bytes] | Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """A stream entry's fields, from the flat list that scripts return or redis-py's mapping."""
-    if isinstance(flat, Mapping):
-        return dict(flat)
+Fields = dict[bytes, bytes]
+
+
+def fields_of(flat: Sequence[bytes]) -> Fields:
+    """A stream entry's fields, from the flat list in which a script returns them."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def stream_entries(reply: Any) -> list[tuple[str, list[tuple[str, Fields]]]]:
+    """What XREAD or XREADGROUP returned: for each stream its entries as (id, fields)."""
+    if not reply:
+        return []
+    streams = reply.items() if isinstance(reply, Mapping) else reply
+    return [
+        (name.decode(), [(entry.decode(), fields) for entry, fields in entries if fields])
+        for name, entries in streams
+    ]

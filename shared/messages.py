@@ -1,7 +1,7 @@
 """Every message between processes, and the one place that encodes and decodes them.
 
 On the wire a message is msgpack: a map of the field names, the message's `type` and, first,
-the version `v`. Structs are decoded strictly: an unknown version, type or field type is a
+the version `v`, now 1. Structs are decoded strictly: an unknown version, type or field type is a
 `MessageError` that says what was expected, and the reader goes on with the next message.
 
 Audio is little-endian `int16`, mono. Times ending in `_ms` are milliseconds; `at` positions
@@ -11,8 +11,6 @@ count samples of 16 kHz since the session opened, so they order a session's audi
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-
-VERSION = 1
 
 Marks = dict[str, int]
 """Stage → wall-clock milliseconds at which it was reached; travels with a turn."""
@@ -41,7 +39,7 @@ class MessageError(ValueError):
 class Message(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
     """What all messages have in common."""
 
-    v: Literal[1] = VERSION
+    v: Literal[1] = 1
 
 
 # --- session configuration ------------------------------------------------------------------

@@ -21,6 +21,9 @@ Status = Literal["ok", "lost", "stale", "gone"]
 """ok; the job is another's or done; its response was cancelled; its session ended."""
 
 
+TurnStatus = Literal["ok", "lost", "stale", "gone", "active"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ownership:
     """A job as its owner holds it: where it stands and under whose name it is pending."""
@@ -102,7 +105,7 @@ async def finish_turn(
     messages: Sequence[OutMessage],
     item: Item | None,
     respond: NewResponse | None,
-) -> Literal["ok", "lost", "stale", "gone", "active"]:
+) -> TurnStatus:
     """Finishes a transcription and begins the answer, unless the user has spoken on.
 
     "stale" and "active" mean that the transcript was taken but no answer was begun.
@@ -123,7 +126,7 @@ async def finish_turn(
         *([item.item_id, encode(item)] if item else ["", ""]),
         *(["1", *respond.arguments] if respond else ["0"]),
     ]
-    return _status(await pipe.script("finish_turn", keys, arguments))  # type: ignore[return-value]
+    return (await pipe.script("finish_turn", keys, arguments)).decode()  # type: ignore[no-any-return]
 
 
 async def bury(
@@ -160,7 +163,7 @@ async def claim(
     pipe: Pipe, shard: Shard, stage: str, consumer: str, lease_ms: int, count: int
 ) -> list[Delivery]:
     """Takes over up to `count` jobs whose lease of `lease_ms` ran out."""
-    arguments = [0, shard.prefix, "", stage, consumer, lease_ms, count]
+    arguments = [*_stage_header(shard), stage, consumer, lease_ms, count]
     rows = await pipe.script("claim", [shard.jobs(stage)], arguments)
     return [Delivery(entry.decode(), attempt, fields_of(flat)) for entry, attempt, flat in rows]
 
@@ -172,13 +175,23 @@ async def set_idle(
 
     Returns the entries that `consumer` no longer owns.
     """
-    arguments = [0, shard.prefix, "", stage, consumer, idle_ms, len(entries), *entries]
+    arguments = [*_stage_header(shard), stage, consumer, idle_ms, len(entries), *entries]
     lost = await pipe.script("lease", [shard.jobs(stage)], arguments)
     return [entry.decode() for entry in lost]
 
 
+async def reap(pipe: Pipe, shard: Shard, stage: str, silent_ms: int) -> int:
+    """Removes consumers without pending jobs that were silent for so long; returns how many."""
+    arguments = [*_stage_header(shard), stage, silent_ms]
+    return int(await pipe.script("reap", [shard.jobs(stage)], arguments))
+
+
 def _header(session: SessionKeys) -> list[Argument]:
     return [SESSION_TTL_S, session.shard.prefix, session.session_id]
+
+
+def _stage_header(shard: Shard) -> list[Argument]:
+    return [SESSION_TTL_S, shard.prefix, ""]
 
 
 def _messages(messages: Sequence[OutMessage | JobMessage]) -> list[Argument]:

@@ -1,0 +1,66 @@
+"""Who is alive: every worker signs in once a second, by the broker's clock.
+
+No process trusts another's clock: ages are counted by the broker, so a worker whose clock is
+an hour off changes nothing.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from shared.broker import Pipe
+from shared.keys import WORKERS
+
+INTERVAL_S = 1.0
+_ALIVE_MS = 4_000
+_FORGET_MS = 15_000
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of itself."""
+
+    worker_id: str
+    stage: str
+    ready: bool
+    model: str = ""
+    device: str = "cpu"
+    load: int = 0
+    slots: int = 0
+    host: str = msgspec.field(default_factory=socket.gethostname)
+    pid: int = msgspec.field(default_factory=os.getpid)
+
+
+async def sign_in(pipe: Pipe, info: WorkerInfo) -> None:
+    """Notes that the worker is alive."""
+    description = msgspec.json.encode(info)
+    await pipe.script("heartbeat", [WORKERS], [0, "", "", info.worker_id, description, _FORGET_MS])
+
+
+async def sign_off(pipe: Pipe, worker_id: str) -> None:
+    """Takes the worker off the list at once."""
+    await pipe.script("heartbeat", [WORKERS], [0, "", "", worker_id, "", _FORGET_MS])
+
+
+async def keep_signing_in(pipe: Pipe, describe: Callable[[], WorkerInfo]) -> None:
+    """Signs in once a second, until cancelled."""
+    while True:
+        await sign_in(pipe, describe())
+        await asyncio.sleep(INTERVAL_S)
+
+
+async def living(pipe: Pipe) -> list[WorkerInfo]:
+    """The workers that signed in within the last four seconds."""
+    rows, (seconds, micros) = await asyncio.gather(
+        pipe.command("HGETALL", WORKERS), pipe.command("TIME")
+    )
+    now_ms = int(seconds) * 1000 + int(micros) // 1000
+    workers = []
+    values = rows.values() if isinstance(rows, dict) else rows[1::2]
+    for value in values:
+        seen_ms, _, description = value.partition(b" ")
+        if now_ms - int(seen_ms) <= _ALIVE_MS:
+            workers.append(msgspec.json.decode(description, type=WorkerInfo))
+    return workers

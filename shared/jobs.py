@@ -1,0 +1,324 @@
+"""The job consumer: takes a stage's jobs from the broker, one slot each.
+
+The broker's pending list says who owns a job. While a job runs its lease is renewed; when its
+worker dies the lease runs out and another worker claims it. A job that raises is handed on at
+once, and after `ATTEMPTS` it is dead-lettered with its error and its client is told.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from shared.broker import BLOCK_MS, Pipe, stream_entries
+from shared.keys import Keyspace, SessionKeys, Shard
+from shared.messages import (
+    Item,
+    JobMessage,
+    MessageError,
+    OutMessage,
+    TtsJob,
+    decode,
+)
+from shared.scripts import jobs as scripts
+from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership, Progress
+
+ATTEMPTS = 3
+LEASE_MS = 1_500
+_RENEW_S = 0.5
+_CLAIM_S = 0.5
+_REAP_EVERY = 60  # claims
+_REAP_MS = 60_000
+
+log = logging.getLogger(__name__)
+
+
+class Withdrawn(Exception):
+    """The job is not this worker's to go on with: it was taken over, cancelled, or its session
+    ended. A handler lets it pass."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A job in its owner's hands."""
+
+    pipe: Pipe
+    owner: Ownership
+    session: SessionKeys
+    message: JobMessage | MessageError
+    payload: bytes
+    attempt: int
+    withdrawn: bool = False
+
+    async def emit(
+        self,
+        messages: Sequence[OutMessage],
+        *,
+        jobs: Sequence[TtsJob] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        """Emits part of the work of a response.
+
+        Raises:
+            Withdrawn: nothing was emitted and the handler must stop.
+        """
+        emission = self._emission(messages, jobs, progress, None)
+        if await scripts.emit(self.pipe, self.owner, emission) != "ok":
+            raise Withdrawn
+
+    async def finish(
+        self,
+        messages: Sequence[OutMessage] = (),
+        *,
+        jobs: Sequence[TtsJob] = (),
+        progress: Progress | None = None,
+        item: Item | None = None,
+    ) -> None:
+        """Emits the last of the work of a response and acknowledges the job."""
+        emission = self._emission(messages, jobs, progress, item)
+        await scripts.finish(self.pipe, self.owner, emission)
+
+    async def finish_turn(
+        self, messages: Sequence[OutMessage], item: Item, respond: NewResponse | None
+    ) -> None:
+        """Ends a transcription and, with `respond`, begins the answer."""
+        await scripts.finish_turn(
+            self.pipe, self.owner, self.session, messages=messages, item=item, respond=respond
+        )
+
+    def _emission(
+        self,
+        messages: Sequence[OutMessage],
+        jobs: Sequence[TtsJob],
+        progress: Progress | None,
+        item: Item | None,
+    ) -> Emission:
+        response_id = getattr(self.message, "response_id", "none")
+        return Emission(self.session, response_id, messages, jobs, progress, item)
+
+
+class JobStage(Protocol):
+    """What a stage must offer to be fed with jobs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def job_type(self) -> type[JobMessage]: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def cancellable(self) -> bool:
+        """Whether an interruption ends the stage's jobs (a transcription outlives it)."""
+        ...
+
+    async def handle(self, job: Job) -> None:
+        """Does the job and finishes it; raises what went wrong."""
+        ...
+
+    def failure(self, message: JobMessage, problem: str) -> OutMessage:
+        """What the client is told when the job failed for good."""
+        ...
+
+
+class JobConsumer:
+    """Feeds one stage from one shard's stream.
+
+    `run` returns after `stop`: no new job is taken, and running ones are finished within
+    `drain_s` or handed on to another worker.
+    """
+
+    def __init__(
+        self,
+        stage: JobStage,
+        shard: Shard,
+        keyspace: Keyspace,
+        *,
+        pipe: Pipe,
+        reader: Redis,
+        consumer: str,
+        drain_s: float = 10.0,
+    ) -> None:
+        self.stage = stage
+        self.shard = shard
+        self._keyspace = keyspace
+        self._pipe = pipe
+        self._reader = reader
+        self._consumer = consumer
+        self._drain_s = drain_s
+        self._stream = shard.jobs(stage.name)
+        self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._reader_id = 0
+
+    @property
+    def load(self) -> int:
+        """How many jobs are running."""
+        return len(self._running)
+
+    async def run(self) -> None:
+        """Takes jobs until stopped."""
+        await self._ensure_group()
+        self._reader_id = await self._reader.client_id()
+        async with asyncio.TaskGroup() as tasks:
+            keepers = [
+                tasks.create_task(self._renew(), name="lease renewal"),
+                tasks.create_task(self._claim(tasks), name="claims"),
+            ]
+            await self._read(tasks)
+            keepers[1].cancel()
+            await self._drain()
+            keepers[0].cancel()
+
+    async def stop(self) -> None:
+        """Ends `run`; a read that waits is woken, so that no job is delivered to nobody."""
+        self._stopping = True
+        self._changed.set()
+        if self._reader_id:
+            await self._pipe.command("CLIENT", "UNBLOCK", self._reader_id)
+
+    def cancel(self, session_id: str, epoch: int) -> None:
+        """Ends the session's jobs that are older than `epoch`."""
+        for job, task in self._running.values():
+            if job.session.session_id == session_id and int(job.owner.epoch) < epoch:
+                job.withdrawn = True
+                task.cancel()
+
+    # --- taking jobs ---
+
+    async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        while not self._stopping:
+            room = self._room()
+            if room <= 0:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            for delivery in await self._fetch(room):
+                self._start(delivery, tasks)
+
+    def _room(self) -> int:
+        return self.stage.slots - len(self._running)
+
+    async def _fetch(self, count: int) -> list[Delivery]:
+        try:
+            reply = await self._reader.xreadgroup(
+                self.stage.name, self._consumer, {self._stream: ">"}, count=count, block=BLOCK_MS
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            await self._ensure_group()  # the broker lost its data
+            return []
+        return [
+            Delivery(entry, 1, fields)
+            for _, entries in stream_entries(reply)
+            for entry, fields in entries
+        ]
+
+    async def _claim(self, tasks: asyncio.TaskGroup) -> None:
+        rounds = 0
+        while True:
+            await asyncio.sleep(_CLAIM_S)
+            rounds += 1
+            if rounds % _REAP_EVERY == 0:
+                await scripts.reap(self._pipe, self.shard, self.stage.name, _REAP_MS)
+            if self._room() <= 0:
+                continue
+            claimed = await scripts.claim(
+                self._pipe, self.shard, self.stage.name, self._consumer, LEASE_MS, self._room()
+            )
+            for delivery in claimed:
+                log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
+                self._start(delivery, tasks)
+
+    async def _ensure_group(self) -> None:
+        try:
+            await self._pipe.command(
+                "XGROUP", "CREATE", self._stream, self.stage.name, "0", "MKSTREAM"
+            )
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    # --- keeping and ending them ---
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            if not self._running:
+                continue
+            entries = list(self._running)
+            for entry in await self._set_idle(entries, 0):
+                if entry in self._running:
+                    job, task = self._running[entry]
+                    job.withdrawn = True
+                    task.cancel()
+
+    async def _drain(self) -> None:
+        tasks = [task for _, task in self._running.values()]
+        if not tasks:
+            return
+        _, unfinished = await asyncio.wait(tasks, timeout=self._drain_s)
+        for task in unfinished:
+            task.cancel()
+
+    def _start(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
+        job = self._job(delivery)
+        task = tasks.create_task(self._run(job), name=f"{self.stage.name} job")
+        self._running[delivery.entry] = (job, task)
+        task.add_done_callback(lambda _: self._ended(delivery.entry))
+
+    def _ended(self, entry: str) -> None:
+        del self._running[entry]
+        self._changed.set()
+
+    def _job(self, delivery: Delivery) -> Job:
+        epoch = delivery.fields.get(b"epoch", b"0").decode()
+        owner = Ownership(self.shard, self.stage.name, self._consumer, delivery.entry, epoch)
+        payload = delivery.fields.get(b"m", b"")
+        try:
+            message = decode(payload, self.stage.job_type)
+            session = self._keyspace.session(message.session_id)
+        except MessageError as error:
+            return Job(self._pipe, owner, self.shard.session("unknown"), error, payload, ATTEMPTS)
+        return Job(self._pipe, owner, session, message, payload, delivery.attempt)
+
+    async def _run(self, job: Job) -> None:
+        try:
+            if isinstance(job.message, MessageError):
+                raise job.message
+            if job.attempt > ATTEMPTS:
+                raise RuntimeError(f"the worker died on each of {ATTEMPTS} attempts")
+            await self.stage.handle(job)
+        except Withdrawn:
+            await job.finish()  # acknowledges what was cancelled; what is another's stays his
+        except asyncio.CancelledError:
+            if not job.withdrawn:
+                await self._set_idle([job.owner.entry], LEASE_MS)
+                raise
+            await job.finish()
+        except RedisError:
+            raise
+        except Exception as error:
+            await self._failed(job, error)
+
+    async def _failed(self, job: Job, error: Exception) -> None:
+        """Hands a job that raised to whoever claims next or, after its last attempt, buries it."""
+        log.exception("job %s failed on attempt %d", job.owner.entry, job.attempt, exc_info=error)
+        if job.attempt < ATTEMPTS:
+            await self._set_idle([job.owner.entry], LEASE_MS)
+            return
+        problem = f"{type(error).__name__}: {error}"
+        told: list[OutMessage] = []
+        if not isinstance(job.message, MessageError):
+            told = [self.stage.failure(job.message, problem)]
+        await scripts.bury(self._pipe, job.owner, job.session, job.payload, problem, told)
+
+    async def _set_idle(self, entries: Sequence[str], idle_ms: int) -> list[str]:
+        return await scripts.set_idle(
+            self._pipe, self.shard, self.stage.name, self._consumer, idle_ms, entries
+        )

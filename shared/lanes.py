@@ -1,0 +1,258 @@
+"""The lane runtime: which lanes a worker owns, what it reads from them, where a successor begins.
+
+A lane is a stream that many sessions share and exactly one VAD worker reads. Ownership is a
+lease; the fencing token that comes with it makes a former owner's writes fail. Workers divide
+the lanes evenly among those alive, and give up what is beyond their share after a checkpoint,
+so that a lane moves without a gap.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from shared.broker import Pipe, stream_entries
+from shared.heartbeat import living
+from shared.keys import Keyspace, Lane
+from shared.messages import Command, Frame, LaneEntry, MessageError, decode, encode
+from shared.scripts import lanes as scripts
+
+LEASE_MS = 1_500
+_HOLD_S = 0.5
+_CHECKPOINT_S = 2.0
+_READ_ENTRIES = 64
+_READ_BLOCK_MS = 1_000
+# The last bound of a lane nobody reads; a live owner trims behind its checkpoint.
+_LANE_ENTRIES = 20_000
+
+log = logging.getLogger(__name__)
+
+
+def before(entry: str) -> str:
+    """The greatest id smaller than `entry`: reading after it begins with `entry`."""
+    milliseconds, _, sequence = entry.partition("-")
+    if int(sequence) > 0:
+        return f"{milliseconds}-{int(sequence) - 1}"
+    return f"{int(milliseconds) - 1}-{2**64 - 1}" if int(milliseconds) > 0 else "0-0"
+
+
+def earlier(entries: Sequence[str]) -> str:
+    """The smallest of some entry ids."""
+    return min(entries, key=lambda entry: tuple(map(int, entry.split("-"))))
+
+
+@dataclass(slots=True)
+class OwnedLane:
+    """A lane in its owner's hands: `read` is the last entry read."""
+
+    lane: Lane
+    token: int
+    read: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """From where a successor goes on: the entry to replay from, the sessions' states there."""
+
+    entry: str
+    states: Mapping[str, bytes]
+    ended: Sequence[str] = ()
+
+
+class LaneStage(Protocol):
+    """What the VAD worker does with its lanes."""
+
+    def adopt(self, lane: OwnedLane, states: Mapping[str, bytes]) -> None:
+        """Begins with a lane, from its sessions' states at the checkpoint."""
+        ...
+
+    async def process(self, entries: Sequence[tuple[OwnedLane, str, LaneEntry]]) -> None:
+        """Takes in entries, in each lane's order."""
+        ...
+
+    async def checkpoint(self, lane: OwnedLane) -> Checkpoint:
+        """Where a successor would have to begin now."""
+        ...
+
+    def drop(self, lane: OwnedLane) -> None:
+        """Forgets a lane and its sessions."""
+        ...
+
+
+class LaneKeeper:
+    """Keeps a worker's fair share of all lanes and feeds them to its stage."""
+
+    def __init__(
+        self, stage: LaneStage, keyspace: Keyspace, *, pipe: Pipe, reader: Redis, owner: str
+    ) -> None:
+        self._stage = stage
+        self._lanes = keyspace.all_lanes()
+        self._pipe = pipe
+        self._reader = reader
+        self._owner = owner
+        self._owned: dict[str, OwnedLane] = {}
+        self._stopping = False
+        self._turn = asyncio.Lock()  # a lane moves only between two batches
+
+    @property
+    def owned(self) -> list[OwnedLane]:
+        return list(self._owned.values())
+
+    async def run(self) -> None:
+        """Reads its lanes until stopped, then checkpoints and gives them up."""
+        async with asyncio.TaskGroup() as tasks:
+            keepers = [
+                tasks.create_task(self._every(_HOLD_S, self._hold), name="lane leases"),
+                tasks.create_task(self._every(_CHECKPOINT_S, self._save), name="checkpoints"),
+            ]
+            while not self._stopping:
+                await self._read()
+            for keeper in keepers:
+                keeper.cancel()
+        async with self._turn:
+            for lane in self.owned:
+                await self._give_up(lane)
+
+    async def stop(self) -> None:
+        """Ends `run` after the batch at hand."""
+        self._stopping = True
+
+    def lost(self, lane: OwnedLane) -> None:
+        """The broker refused this owner's token: the lane has another owner."""
+        if self._owned.pop(lane.lane.stream, None) is not None:
+            log.warning("lane %s has another owner now", lane.lane.stream)
+            self._stage.drop(lane)
+
+    async def _read(self) -> None:
+        positions = {lane.lane.stream: lane.read for lane in self.owned}
+        if not positions:
+            await asyncio.sleep(_HOLD_S / 5)
+            return
+        reply = await self._reader.xread(
+            positions,  # type: ignore[arg-type]
+            count=_READ_ENTRIES,
+            block=_READ_BLOCK_MS,
+        )
+        async with self._turn:
+            batch = []
+            for stream, entries in stream_entries(reply):
+                lane = self._owned.get(stream)
+                if lane is None or lane.read != positions[stream]:
+                    continue  # it moved while the read was waiting
+                for entry, fields in entries:
+                    lane.read = entry
+                    try:
+                        batch.append((lane, entry, decode(fields[b"m"], LaneEntry)))
+                    except (MessageError, KeyError) as error:
+                        log.error("lane entry %s was skipped: %s", entry, error)
+            if batch:
+                await self._stage.process(batch)
+
+    async def _every(self, interval_s: float, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await step()
+            await asyncio.sleep(interval_s)
+
+    async def _hold(self) -> None:
+        held = await asyncio.gather(
+            *(
+                scripts.hold_lane(self._pipe, lane.lane, self._owner, lane.token, LEASE_MS)
+                for lane in self.owned
+            )
+        )
+        for lane, status in zip(self.owned, held, strict=True):
+            if status == "lost":
+                self.lost(lane)
+        peers = sum(worker.stage == "vad" for worker in await living(self._pipe))
+        share = math.ceil(len(self._lanes) / max(peers, 1))
+        async with self._turn:
+            for lane in self.owned[share:]:
+                await self._give_up(lane)
+        for candidate in self._lanes:
+            if len(self._owned) >= share:
+                break
+            if candidate.stream not in self._owned:
+                await self._take(candidate)
+
+    async def _take(self, lane: Lane) -> None:
+        token = await scripts.acquire_lane(self._pipe, lane, self._owner, LEASE_MS)
+        if not token:
+            return
+        saved = await self._pipe.command("HGETALL", lane.checkpoint)
+        states = {key.decode(): value for key, value in saved.items()}
+        entry = states.pop(scripts.CHECKPOINT_ENTRY.decode(), b"").decode()
+        owned = OwnedLane(lane, token, before(entry) if entry else "0-0")
+        self._stage.adopt(owned, states)
+        self._owned[lane.stream] = owned
+        log.debug("took lane %s from %s with %d sessions", lane.stream, owned.read, len(states))
+
+    async def _save(self) -> None:
+        async with self._turn:
+            for lane in self.owned:
+                await self._checkpoint(lane)
+
+    async def _checkpoint(self, lane: OwnedLane) -> None:
+        if lane.read == "0-0":
+            return
+        point = await self._stage.checkpoint(lane)
+        status = await scripts.checkpoint_lane(
+            self._pipe, lane.lane, lane.token, point.entry, point.states, point.ended
+        )
+        if status == "fenced":
+            self.lost(lane)
+
+    async def _give_up(self, lane: OwnedLane) -> None:
+        await self._checkpoint(lane)
+        if self._owned.pop(lane.lane.stream, None) is None:
+            return
+        self._stage.drop(lane)
+        await scripts.hold_lane(self._pipe, lane.lane, self._owner, lane.token, 0)
+
+
+class LaneWriter:
+    """Appends frames and commands to lanes by group commit.
+
+    While a lane's write is in flight its next entry accumulates, so broker commands per second
+    grow with lanes, not with sessions times frames. `waiting_bytes` is the audio that the broker
+    has not taken yet; callers bound it.
+    """
+
+    def __init__(self, pipe: Pipe, keyspace: Keyspace) -> None:
+        self._pipe = pipe
+        self._keyspace = keyspace
+        self._gathered: dict[str, list[Frame | Command]] = {}
+        self._writers: dict[str, asyncio.Task[None]] = {}
+        self.waiting_bytes = 0
+
+    def append(self, record: Frame | Command) -> None:
+        """Takes a record; it reaches its lane after every record appended before it."""
+        stream = self._keyspace.lane(record.session_id).stream
+        self._gathered.setdefault(stream, []).append(record)
+        if isinstance(record, Frame):
+            self.waiting_bytes += len(record.pcm)
+        if stream not in self._writers:
+            writer = asyncio.create_task(self._write(stream), name=f"write {stream}")
+            self._writers[stream] = writer
+
+    async def flush(self) -> None:
+        """Waits until everything appended so far has been written."""
+        await asyncio.gather(*self._writers.values())
+
+    async def _write(self, stream: str) -> None:
+        try:
+            while records := self._gathered.pop(stream, None):
+                message = encode(LaneEntry(records=records))
+                try:
+                    await self._pipe.command(
+                        "XADD", stream, "MAXLEN", "~", _LANE_ENTRIES, "*", "m", message
+                    )
+                finally:
+                    self.waiting_bytes -= sum(
+                        len(record.pcm) for record in records if isinstance(record, Frame)
+                    )
+        finally:
+            del self._writers[stream]

@@ -1,0 +1,212 @@
+"""What every worker process does alike: load its engine, sign in, work until told to stop.
+
+SIGTERM and SIGINT drain: no new work is taken, what is at hand is finished or handed on, and the
+process exits with 0.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import uvloop
+from redis.asyncio import Redis
+
+from shared import heartbeat, logs
+from shared.broker import BLOCK_MS, Pipe, connect
+from shared.heartbeat import WorkerInfo
+from shared.ids import new_id
+from shared.jobs import JobConsumer, JobStage
+from shared.keys import Keyspace, Shard
+from shared.settings import Settings, Stage, settings
+
+log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What the stages' engines have in common."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, for people."""
+        ...
+
+    def load(self) -> None:
+        """Loads and warms up; blocks."""
+        ...
+
+    def close(self) -> None:
+        """Frees what `load` took."""
+        ...
+
+
+E = TypeVar("E", bound=Engine)
+
+
+class Running(Protocol):
+    """A stage at work: `run` returns some time after `stop`."""
+
+    @property
+    def load(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    async def run(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a worker gives its stage to work with."""
+
+    worker_id: str
+    settings: Settings
+    keyspace: Keyspace
+    pipe: Pipe
+
+    def reader(self) -> Redis:
+        """A connection of its own for reads that wait."""
+        return connect(self.settings.redis_url, blocking=True)
+
+
+def run_worker(
+    stage: Stage,
+    create: Callable[[Settings], E],
+    start: Callable[[E, Context], Running],
+) -> None:
+    """Runs one worker of `stage` until SIGTERM or SIGINT: the body of `python -m workers.stt`.
+
+    `create` makes the engine that the settings name, `start` the stage around it.
+    """
+    config = settings()
+    logs.set_up(stage, config.log_level)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(_work(stage, config, create, start))
+
+
+async def _work(
+    stage: Stage,
+    config: Settings,
+    create: Callable[[Settings], E],
+    start: Callable[[E, Context], Running],
+) -> None:
+    stop = _stop_signal()
+    worker_id = new_id(stage)
+    async with Pipe(connect(config.redis_url)) as pipe:
+        context = Context(worker_id, config, Keyspace(config.shards, config.lanes), pipe)
+        engine = create(config)
+        running: Running | None = None
+
+        def describe() -> WorkerInfo:
+            return WorkerInfo(
+                worker_id=worker_id,
+                stage=stage,
+                ready=running is not None,
+                model=engine.model,
+                load=running.load if running else 0,
+                slots=running.slots if running else 0,
+            )
+
+        async with _signed_in(pipe, worker_id, describe):
+            await asyncio.to_thread(engine.load)
+            try:
+                running = start(engine, context)
+                await heartbeat.sign_in(pipe, describe())
+                log.info("ready: %s", engine.model)
+                await _until(stop, running)
+            finally:
+                await asyncio.to_thread(engine.close)
+
+
+@contextlib.asynccontextmanager
+async def _signed_in(
+    pipe: Pipe, worker_id: str, describe: Callable[[], WorkerInfo]
+) -> AsyncIterator[None]:
+    beat = asyncio.create_task(heartbeat.keep_signing_in(pipe, describe), name="heartbeat")
+    try:
+        yield
+    finally:
+        beat.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beat
+        await heartbeat.sign_off(pipe, worker_id)
+
+
+async def _until(stop: asyncio.Event, running: Running) -> None:
+    work = asyncio.create_task(running.run(), name="stage")
+    told = asyncio.create_task(stop.wait(), name="stop signal")
+    try:
+        await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            log.info("draining")
+            await running.stop()
+        await work
+    finally:
+        told.cancel()
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+class JobWorker:
+    """A stage fed with jobs: one consumer for each shard, and the control channel."""
+
+    def __init__(self, stage: JobStage, context: Context) -> None:
+        self._stage = stage
+        self._context = context
+        self._readers = [context.reader() for _ in context.keyspace.all_shards()]
+        self._consumers = [
+            JobConsumer(
+                stage,
+                shard,
+                context.keyspace,
+                pipe=context.pipe,
+                reader=reader,
+                consumer=context.worker_id,
+            )
+            for shard, reader in zip(context.keyspace.all_shards(), self._readers, strict=True)
+        ]
+
+    @property
+    def load(self) -> int:
+        return sum(consumer.load for consumer in self._consumers)
+
+    @property
+    def slots(self) -> int:
+        return self._stage.slots
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            listener = tasks.create_task(self._listen(), name="control channel")
+            await asyncio.gather(*(consumer.run() for consumer in self._consumers))
+            listener.cancel()
+        for reader in self._readers:
+            await reader.aclose()
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
+
+    async def _listen(self) -> None:
+        """Makes cancelling fast; that it is certain is the scripts' work."""
+        if not self._stage.cancellable:
+            return
+        channels = {shard.control: shard for shard in self._context.keyspace.all_shards()}
+        reader = self._context.reader()
+        async with reader.pubsub(ignore_subscribe_messages=True) as subscription:
+            await subscription.subscribe(*channels)
+            while True:
+                message = await subscription.get_message(timeout=BLOCK_MS / 1000)
+                if message is None:
+                    continue
+                session_id, _, epoch = message["data"].decode().partition(" ")
+                shard: Shard = channels[message["channel"].decode()]
+                for consumer in self._consumers:
+                    if consumer.shard == shard:
+                        consumer.cancel(session_id, int(epoch))
