@@ -69,9 +69,7 @@ def local_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, i
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     hostile = {"../../escaped": b"x", "/escaped": b"x", "one/unwanted": b"x"}
     return {
-        "parleytestone==1.0": write_wheel(
-            wheels, "parleytestone", {"one/a": HALVES[0], **hostile}
-        ),
+        "parleytestone==1.0": write_wheel(wheels, "parleytestone", {"one/a": HALVES[0], **hostile}),
         "parleytesttwo==1.0": write_wheel(wheels, "parleytesttwo", {"two/b": HALVES[1]}),
     }
 
