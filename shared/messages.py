@@ -119,6 +119,29 @@ class LaneEntry(Message, frozen=True, tag="lane_entry"):
     records: list[Frame | Command]
 
 
+class ListenerState(Message, frozen=True, tag="listener_state"):
+    """Where a VAD worker stands in one session, so that a successor hears the same.
+
+    `heard` is the sample up to which the model has listened, with `model` its state (float32)
+    there; audio is needed again from sample `kept` on. `quiet_from` is -1 while nobody is quiet.
+    """
+
+    session_id: str
+    seq: Positive
+    turn: Positive
+    heard: Positive
+    kept: Positive
+    model: bytes
+    speaking: bool
+    voiced: Positive
+    quiet_from: int
+    began: Positive
+    item_id: str
+    turn_detection: TurnDetection | None
+    language: str | None
+    transcription_prompt: str | None
+
+
 # --- jobs -----------------------------------------------------------------------------------
 
 
@@ -275,7 +298,7 @@ OutMessage = (
     | Detached
 )
 JobMessage = SttJob | LlmJob | TtsJob
-AnyMessage = OutMessage | JobMessage | LaneEntry | SessionConfig | Item
+AnyMessage = OutMessage | JobMessage | LaneEntry | ListenerState | SessionConfig | Item
 
 M = TypeVar("M", bound=Message)
 

@@ -1,0 +1,143 @@
+"""The STT stage: turns in, transcripts out.
+
+In: `SttJob`. Out: `transcribed` for the gateway and, in the same step, the response that
+answers it, with its `LlmJob`. Turns of different sessions are transcribed in one batch.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from shared.audio import pcm16
+from shared.ids import new_id, now_ms
+from shared.jobs import Job, Withdrawn
+from shared.messages import (
+    Item,
+    JobMessage,
+    LlmJob,
+    OutMessage,
+    ResponseCreated,
+    SessionConfig,
+    SttJob,
+    Transcribed,
+    TranscriptionFailed,
+    decode,
+)
+from shared.scripts.jobs import NewResponse
+from shared.worker import Context, JobWorker
+from workers.stt.engines import SttEngine, Transcript, Utterance
+
+
+class Batcher:
+    """Transcribes what is waiting together: while one batch is in the engine, the next gathers.
+
+    An utterance that makes a batch fail is found by transcribing each alone, so that it fails
+    alone.
+    """
+
+    def __init__(self, engine: SttEngine, size: int) -> None:
+        self._engine = engine
+        self._size = size
+        self._waiting: list[tuple[Utterance, asyncio.Future[Transcript]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def transcribe(self, utterance: Utterance) -> Transcript:
+        """The transcript of one utterance; raises what the engine raised for it."""
+        future: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
+        self._waiting.append((utterance, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="transcription")
+        return await future
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[: self._size]
+                del self._waiting[: self._size]
+                await self._transcribe(batch)
+        finally:
+            self._task = None
+
+    async def _transcribe(
+        self, batch: list[tuple[Utterance, asyncio.Future[Transcript]]]
+    ) -> None:
+        utterances = [utterance for utterance, _ in batch]
+        try:
+            transcripts = await asyncio.to_thread(self._engine.transcribe, utterances)
+        except Exception as error:
+            if len(batch) == 1:
+                _settle(batch[0][1], error)
+                return
+            for alone in batch:
+                await self._transcribe([alone])
+            return
+        for (_, future), transcript in zip(batch, transcripts, strict=True):
+            _settle(future, transcript)
+
+
+def _settle(future: asyncio.Future[Transcript], outcome: Transcript | Exception) -> None:
+    if future.done():  # whoever asked was cancelled meanwhile
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+@dataclass(slots=True)
+class SttStage:
+    """Transcribes turns and begins the answers to them."""
+
+    context: Context
+    batcher: Batcher
+    slots: int
+    name: str = "stt"
+    job_type: type[JobMessage] = SttJob
+    cancellable: bool = False
+
+    async def handle(self, job: Job) -> None:
+        message = job.message
+        assert isinstance(message, SttJob)
+        marks = {**message.marks, "stt_start": now_ms()}
+        utterance = Utterance(pcm16(message.pcm), message.language, message.prompt)
+        transcript = await self.batcher.transcribe(utterance)
+        marks["stt_end"] = now_ms()
+        text = transcript.text.strip()
+        item = Item(item_id=message.item_id, role="user", text=text, modality="audio")
+        shown = Transcribed(
+            item_id=message.item_id,
+            text=text,
+            language=transcript.language,
+            audio_s=transcript.audio_s,
+        )
+        respond = await self._response(job, marks) if message.respond and text else None
+        await job.finish_turn([shown], item, respond)
+
+    async def _response(self, job: Job, marks: dict[str, int]) -> NewResponse:
+        saved = await self.context.pipe.command("HGET", job.session.state, "config")
+        if saved is None:
+            raise Withdrawn
+        config = decode(saved, SessionConfig)
+        response_id, item_id = new_id("resp"), new_id("item")
+        return NewResponse(
+            response_id,
+            Item(
+                item_id=item_id, role="assistant", status="in_progress", modality=config.modality
+            ),
+            ResponseCreated(response_id=response_id, item_id=item_id, modality=config.modality),
+            LlmJob(
+                session_id=job.session.session_id,
+                response_id=response_id,
+                item_id=item_id,
+                marks=marks,
+            ),
+        )
+
+    def failure(self, message: JobMessage, problem: str) -> OutMessage:
+        assert isinstance(message, SttJob)
+        return TranscriptionFailed(item_id=message.item_id, message=problem)
+
+
+def start(engine: SttEngine, context: Context) -> JobWorker:
+    """The stage around `engine`, not yet running."""
+    size = context.settings.stt_batch
+    return JobWorker(SttStage(context, Batcher(engine, size), slots=size), context)

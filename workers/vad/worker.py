@@ -1,0 +1,227 @@
+"""The VAD stage: frames in, turns out.
+
+In: the lanes this worker owns. Out: `speech_started`, `speech_stopped` and `committed` for the
+gateway, and one transcription job for each turn. All sessions of all its lanes share each step
+of the model.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shared.ids import now_ms
+from shared.lanes import Checkpoint, LaneKeeper, OwnedLane, earlier
+from shared.messages import (
+    Command,
+    Frame,
+    LaneEntry,
+    ListenerState,
+    MessageError,
+    SessionConfig,
+    decode,
+)
+from shared.scripts.lanes import Heard, emit_lane
+from shared.worker import Context
+from workers.vad.engines import VadEngine
+from workers.vad.listener import Listener
+
+# A session silent for so long is asked after: its gateway may have gone without a word.
+_ABANDONED_MS = 30_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Attended:
+    """A session this worker listens to."""
+
+    lane: OwnedLane
+    listener: Listener
+    active_ms: int
+    waiting: deque[tuple[str, Frame | Command]] = field(default_factory=deque)
+
+
+class VadStage:
+    """Listens to the sessions of this worker's lanes."""
+
+    def __init__(self, engine: VadEngine, context: Context) -> None:
+        self._engine = engine
+        self._context = context
+        self._attended: dict[str, _Attended] = {}
+        self._ended: dict[str, set[str]] = {}
+        self._keeper = LaneKeeper(
+            self,
+            context.keyspace,
+            pipe=context.pipe,
+            reader=context.reader(),
+            owner=context.worker_id,
+        )
+
+    # --- a running worker ---
+
+    @property
+    def load(self) -> int:
+        return len(self._attended)
+
+    @property
+    def slots(self) -> int:
+        return 0
+
+    async def run(self) -> None:
+        await self._keeper.run()
+
+    async def stop(self) -> None:
+        await self._keeper.stop()
+
+    # --- its lanes ---
+
+    def adopt(self, lane: OwnedLane, states: Mapping[str, bytes]) -> None:
+        for session_id, data in states.items():
+            try:
+                state = decode(data, ListenerState)
+            except MessageError as error:
+                log.error("the state of session %s was skipped: %s", session_id, error)
+                continue
+            listener = Listener.restored(self._context.keyspace.session(session_id), state)
+            self._attended[session_id] = _Attended(lane, listener, now_ms())
+
+    def drop(self, lane: OwnedLane) -> None:
+        stream = lane.lane.stream
+        self._attended = {
+            session_id: attended
+            for session_id, attended in self._attended.items()
+            if attended.lane.lane.stream != stream
+        }
+        self._ended.pop(stream, None)
+
+    async def process(self, entries: Sequence[tuple[OwnedLane, str, LaneEntry]]) -> None:
+        touched: dict[str, _Attended] = {}
+        for lane, entry, message in entries:
+            for record in message.records:
+                attended = await self._attend(lane, record)
+                if attended is not None:
+                    attended.waiting.append((entry, record))
+                    attended.active_ms = now_ms()
+                    touched[record.session_id] = attended
+        while True:
+            heard = self._take_in(touched)
+            ready = self._ready(touched)
+            if ready:
+                heard += await self._listen(ready)
+            if heard:
+                await self._emit(heard)
+            if not ready:
+                return
+
+    async def checkpoint(self, lane: OwnedLane) -> Checkpoint:
+        mine = [a for a in self._attended.values() if a.lane is lane]
+        await self._ask_after(mine)
+        mine = [a for a in mine if a.listener.session.session_id in self._attended]
+        needed = [a.listener.needs for a in mine]
+        entry = earlier([lane.read, *(e for e in needed if e is not None)])
+        states = {a.listener.session.session_id: a.listener.state for a in mine}
+        return Checkpoint(entry, states, sorted(self._ended.pop(lane.lane.stream, set())))
+
+    # --- listening ---
+
+    async def _attend(self, lane: OwnedLane, record: Frame | Command) -> _Attended | None:
+        """The session of a record; a session this worker has not met is introduced."""
+        attended = self._attended.get(record.session_id)
+        if attended is not None or isinstance(record, Command):
+            closes = isinstance(record, Command) and record.action == "close"
+            if attended is None and not closes:
+                attended = self._meet(lane, record)
+            return attended
+        session = self._context.keyspace.session(record.session_id)
+        saved, seq = await self._context.pipe.command("HMGET", session.state, "config", "vad_seq")
+        if saved is None:
+            return None  # frames of a session that has ended
+        config = decode(saved, SessionConfig)
+        attended = self._meet(lane, record, seq=int(seq))
+        attended.listener.turn_detection = config.turn_detection
+        attended.listener.language = config.language
+        attended.listener.transcription_prompt = config.transcription_prompt
+        return attended
+
+    def _meet(self, lane: OwnedLane, record: Frame | Command, seq: int = 0) -> _Attended:
+        session = self._context.keyspace.session(record.session_id)
+        listener = Listener(session, self._engine.initial_state(), at=record.at, seq=seq)
+        attended = _Attended(lane, listener, now_ms())
+        self._attended[record.session_id] = attended
+        return attended
+
+    def _take_in(self, sessions: Mapping[str, _Attended]) -> list[Heard]:
+        """Moves each session on to its next full window, carrying out commands on the way."""
+        heard = []
+        for session_id, attended in sessions.items():
+            while attended.waiting and not attended.listener.has_window:
+                entry, record = attended.waiting.popleft()
+                if isinstance(record, Frame):
+                    attended.listener.accept(record, entry)
+                elif record.action == "close":
+                    self._forget(session_id)
+                elif (event := attended.listener.obey(record, now_ms())) is not None:
+                    heard.append(event)
+        return heard
+
+    def _ready(self, sessions: Mapping[str, _Attended]) -> list[tuple[Listener, np.ndarray]]:
+        listeners = [a.listener for a in sessions.values() if a.listener.has_window]
+        return [(listener, listener.window()) for listener in listeners]
+
+    async def _listen(self, ready: Sequence[tuple[Listener, np.ndarray]]) -> list[Heard]:
+        """One step of the model for all sessions that have a window."""
+        audio = np.stack([window for _, window in ready])
+        states = np.stack([listener.model_state for listener, _ in ready])
+        probabilities, states = await asyncio.to_thread(self._engine.step, audio, states)
+        heard = [
+            listener.advance(float(probability), state, now_ms())
+            for (listener, _), probability, state in zip(ready, probabilities, states, strict=True)
+        ]
+        return [event for event in heard if event is not None]
+
+    async def _emit(self, heard: Sequence[Heard]) -> None:
+        """Emits what was heard, each session's in order, sessions side by side."""
+        by_session: dict[str, list[Heard]] = {}
+        for event in heard:
+            by_session.setdefault(event.session.session_id, []).append(event)
+        await asyncio.gather(*(self._emit_session(events) for events in by_session.values()))
+
+    async def _emit_session(self, events: Sequence[Heard]) -> None:
+        for event in events:
+            session_id = event.session.session_id
+            attended = self._attended.get(session_id)
+            if attended is None:
+                return
+            lane = attended.lane
+            status = await emit_lane(self._context.pipe, lane.lane, lane.token, event)
+            if status == "fenced":
+                self._keeper.lost(lane)
+                return
+            if status == "gone":
+                self._forget(session_id)
+                return
+
+    # --- sessions that end ---
+
+    async def _ask_after(self, sessions: Sequence[_Attended]) -> None:
+        silent = [a for a in sessions if now_ms() - a.active_ms > _ABANDONED_MS]
+        for attended in silent:
+            session = attended.listener.session
+            if not await self._context.pipe.command("EXISTS", session.state):
+                self._forget(session.session_id)
+
+    def _forget(self, session_id: str) -> None:
+        attended = self._attended.pop(session_id, None)
+        if attended is not None:
+            self._ended.setdefault(attended.lane.lane.stream, set()).add(session_id)
+
+
+def start(engine: VadEngine, context: Context) -> VadStage:
+    """The stage around `engine`, not yet running."""
+    return VadStage(engine, context)
+
+
