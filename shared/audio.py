@@ -168,7 +168,7 @@ def read_wav(path: Path) -> tuple[Int16, int]:
         OSError: the file cannot be read.
     """
     try:
-        with wave.open(str(path), "rb") as file:
+        with path.open("rb") as raw, wave.open(raw, "rb") as file:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             data = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
@@ -190,7 +190,7 @@ def write_wav(path: Path, samples: Int16, rate: int) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    with wave.open(str(path), "wb") as file:
+    with path.open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
