@@ -1,0 +1,156 @@
+"""`parley doctor`: what this machine has, what it lacks, and what to do about it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import psutil
+import redis
+import typer
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cli.broker import OLDEST_REDIS, BrokerError, find_server, server_version
+from cli.console import console, load_settings
+from shared.models import ModelMissing, needed, resolve, starter_pack
+from shared.models.store import is_hub_id
+from shared.settings import STAGES, Settings
+
+# The packages that an engine imports, as (distribution, module).
+_PACKAGES_OF_ENGINE: dict[str, list[tuple[str, str]]] = {
+    "silero": [("onnxruntime", "onnxruntime")],
+    "whisper": [("faster-whisper", "faster_whisper"), ("ctranslate2", "ctranslate2")],
+    "llama": [("xllamacpp", "xllamacpp")],
+    "piper": [("piper-tts", "piper")],
+}
+_ENOUGH_MEMORY_GB = 2
+_ENOUGH_CORES = 2
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+class Check(NamedTuple):
+    """One line of the doctor's report."""
+
+    verdict: Literal["ok", "warn", "fail"]
+    what: str
+    finding: str  # with what to do, unless all is well
+
+
+def doctor() -> None:
+    """Checks this machine and says what to do about what is missing.
+
+    Ends with exit code 1 when something would keep `parley up` from working.
+    """
+    config = load_settings()
+    failed = False
+    for check in checks(config):
+        style = _STYLES[check.verdict]
+        line = f"[{style}]{check.verdict:<4}[/]  {check.what:<28}  "
+        console.print(line, end="")
+        console.print(check.finding, markup=False, soft_wrap=True)
+        failed |= check.verdict == "fail"
+    if failed:
+        raise typer.Exit(1)
+
+
+def checks(config: Settings) -> Iterator[Check]:
+    """Every check of this machine against these settings, in reading order."""
+    yield Check("ok", "python", platform.python_version())
+    for stage in STAGES:
+        for distribution, module in _PACKAGES_OF_ENGINE.get(config.engine(stage), []):
+            yield _package(stage, distribution, module)
+    for name in needed(config):
+        yield _model(name, config)
+    yield _broker(config)
+    yield _port(config)
+    yield _cores()
+    yield _memory()
+
+
+def _package(stage: str, distribution: str, module: str) -> Check:
+    what = f"{stage}: {distribution}"
+    if importlib.util.find_spec(module) is None:
+        advice = "install the engines of the cpu profile with pip install 'parley[cpu]'"
+        return Check("fail", what, f"missing: {advice}")
+    return Check("ok", what, importlib.metadata.version(distribution))
+
+
+def _model(name: str, config: Settings) -> Check:
+    what = f"model {name}"
+    try:
+        return Check("ok", what, str(resolve(name, config.models_dir)))
+    except ModelMissing as missing:
+        pack = starter_pack()
+        if name in pack.models:
+            size = pack.download_bytes(pack.models[name]) / 1e6
+            advice = f"not here yet: `parley up` fetches it ({size:.0f} MB)"
+            return Check("warn", what, f"{advice}, or now: parley models fetch {name}")
+        if is_hub_id(name):
+            return Check("warn", what, str(missing))
+        return Check("fail", what, "no such model: `parley models list` shows the starter pack")
+
+
+def _broker(config: Settings) -> Check:
+    if "redis_url" in config.model_fields_set:
+        return _named_broker(config.redis_url)
+    try:
+        binary = find_server()
+    except BrokerError as error:
+        return Check("fail", "broker", str(error))
+    version = ".".join(map(str, server_version(binary)))
+    return Check("ok", "broker", f"{binary} {version}, private to `parley up`")
+
+
+def _named_broker(url: str) -> Check:
+    what = "broker"
+    try:
+        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
+            info = client.info("server")
+    except (redis.RedisError, ValueError) as error:
+        return Check("fail", what, f"PARLEY_REDIS_URL is set and gives no answer: {error}")
+    valkey = info.get("valkey_version")
+    version = str(valkey or info["redis_version"])
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_REDIS:
+        return Check("fail", what, f"Redis {version} is too old: Parley needs 6.2 or newer")
+    return Check("ok", what, f"{'Valkey' if valkey else 'Redis'} {version} at PARLEY_REDIS_URL")
+
+
+def _port(config: Settings) -> Check:
+    what = f"port {config.port}"
+    try:
+        check_free(config.host, config.port)
+    except OSError as error:
+        advice = "stop what uses it, or choose another with PARLEY_PORT"
+        return Check("fail", what, f"{error.strerror}: {advice}")
+    return Check("ok", what, f"free on {config.host}")
+
+
+def check_free(host: str, port: int) -> None:
+    """Binds `host`:`port` for a moment.
+
+    Raises:
+        OSError: it is taken, or not an address of this machine.
+    """
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+
+
+def _cores() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not cores or cores < _ENOUGH_CORES:
+        return Check("warn", "cores", f"{cores}: answers will be slow with fewer than 2")
+    return Check("ok", "cores", str(cores))
+
+
+def _memory() -> Check:
+    free_gb = psutil.virtual_memory().available / 1e9
+    finding = f"{free_gb:.1f} GB available"
+    if free_gb < _ENOUGH_MEMORY_GB:
+        return Check("warn", "memory", f"{finding}: the starter models take about 1 GB")
+    return Check("ok", "memory", finding)

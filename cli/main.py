@@ -1,0 +1,20 @@
+"""The `parley` command."""
+
+import typer
+
+from cli import models
+from cli.doctor import doctor
+from cli.say import say
+from cli.up import up
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    help="Parley: talk to a language model, on your own machine.",
+)
+app.command()(up)
+app.command()(say)
+app.command()(doctor)
+app.add_typer(models.app, name="models")

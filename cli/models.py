@@ -1,0 +1,110 @@
+"""`parley models`: which models there are, and bringing them onto this machine."""
+
+from typing import Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from cli.console import console, fail, load_settings
+from shared.models import FetchError, ModelMissing, fetch, needed, resolve, starter_pack
+from shared.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="The models on this machine, and how to get more.")
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Lists the starter pack and the models the settings name.
+
+    Any other model is named by its Hugging Face id (owner/name) or by a path.
+    """
+    config = load_settings()
+    pack = starter_pack()
+    used = needed(config)
+    table = Table(
+        "  Model", "Stage", "What it is", "License", "Size", "Here", box=None, pad_edge=False
+    )
+    for column in table.columns:
+        column.no_wrap = True
+    for name, model in pack.models.items():
+        size = f"{model.bytes / 1e6:.0f} MB"
+        here = "yes" if model.is_whole(config.models_dir / name) else "no"
+        marked = f"* [bold]{name}[/]" if name in used else f"  {name}"
+        table.add_row(marked, model.stage, model.about, model.license, size, here)
+    for name in used:
+        if name not in pack.models:
+            table.add_row(f"* [bold]{name}[/]", "", "", "", "", _here(name, config))
+    console.print(table)
+    console.print(f"\n* loaded by the `{config.profile}` profile as it is set up", style="dim")
+    console.print(f"Kept in {config.models_dir}", style="dim", soft_wrap=True)
+
+
+@app.command(name="fetch")
+def fetch_(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names from `parley models list`, or Hugging Face ids (owner/name)."
+            " Without any, the models the profile needs."
+        ),
+    ] = None,
+) -> None:
+    """Brings models onto this machine; those that are here already cost nothing.
+
+    Examples:
+
+      parley models fetch
+
+      parley models fetch whisper-base
+    """
+    config = load_settings()
+    for name in names or needed(config):
+        folder = _fetch(name, config)
+        console.print(f"[bold]{name}[/] is in {folder}", soft_wrap=True)
+
+
+def fetch_missing(config: Settings) -> None:
+    """Fetches what the engines of these settings need and this machine lacks."""
+    for name in needed(config):
+        if _here(name, config) == "no":
+            _fetch(name, config)
+
+
+def _here(name: str, config: Settings) -> str:
+    try:
+        resolve(name, config.models_dir)
+    except ModelMissing:
+        return "no"
+    return "yes"
+
+
+def _fetch(name: str, config: Settings) -> str:
+    columns = (
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as bars:
+            bar = bars.add_task(name, total=None, visible=False)
+            return str(
+                fetch(
+                    name,
+                    lambda done, total: bars.update(bar, completed=done, total=total, visible=True),
+                    config.models_dir,
+                )
+            )
+    except FetchError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot keep {name} in {config.models_dir}: {error.strerror}")

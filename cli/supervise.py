@@ -1,0 +1,183 @@
+"""Runs Parley's processes under supervisord, as children of this one, with one log."""
+
+import configparser
+import contextlib
+import ctypes
+import io
+import os
+import re
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
+
+# A program that ends sooner than this after its start is started again after a pause, which
+# grows by a second each time; one that ran longer is started again at once.
+_STARTED_AFTER_S = 5
+_RETRY_FOR_EVER = 1_000_000_000
+_STOP_TIMEOUT_S = 15
+
+_SUPERVISOR_LINE = re.compile(r"\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d),\d+ (?:WARN|ERRO|CRIT) (.*)", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervised process. Those that stop late stop after all others have ended."""
+
+    name: str
+    command: list[str]
+    stops_late: bool = False
+
+
+def supervise(
+    programs: list[Program],
+    folder: Path,
+    environment: Mapping[str, str],
+    write: Callable[[str], None],
+) -> bool:
+    """Keeps `programs` running until SIGINT, SIGTERM or SIGHUP, then stops them all.
+
+    Each line of the common log goes to `write`. `folder` must be private; it gets the
+    configuration and the socket of supervisord's control interface. Returns whether the end
+    was asked for; False means supervisord itself died. Either way no process is left. If this
+    process is killed, the kernel tells supervisord to stop everything.
+
+    Must be called from the main thread: it handles signals while it runs.
+    """
+    config = folder / "supervisord.conf"
+    config.touch(mode=0o600)
+    config.write_text(configuration(programs, folder))
+    command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+    prctl = _prctl()
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    process = subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        # Its standard error stays the terminal's: were both to break when this process is
+        # killed, supervisord would die of it before it has stopped the programs.
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # Ctrl-C must reach this process alone, which then stops supervisord once.
+        start_new_session=True,
+        preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+    )
+    asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        process.terminate()
+
+    assert process.stdout is not None
+    with _handling({signal.SIGINT, signal.SIGTERM, signal.SIGHUP}, stop):
+        try:
+            with process:
+                try:
+                    for line in process.stdout:
+                        write(_restyled(line))
+                finally:
+                    process.terminate()
+        finally:
+            _end_orphans()
+    return asked
+
+
+def configuration(programs: list[Program], folder: Path) -> str:
+    """The text of supervisord.conf."""
+    config = configparser.RawConfigParser()
+    config["supervisord"] = {
+        "nodaemon": "true",
+        "logfile": "/dev/null",
+        "logfile_maxbytes": "0",
+        "loglevel": "warn",
+        "pidfile": _literal(folder / "supervisord.pid"),
+    }
+    if os.geteuid() == 0:
+        config["supervisord"]["user"] = "root"  # said aloud, or supervisord warns of it
+    config["unix_http_server"] = {
+        "file": _literal(folder / "supervisor.sock"),
+        "chmod": "0600",
+        "username": "parley",
+        "password": secrets.token_hex(16),
+    }
+    config["rpcinterface:supervisor"] = {
+        "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+    }
+    for program in programs:
+        config[f"program:{program.name}"] = {
+            "command": _literal(shlex.join(program.command)),
+            "priority": "1" if program.stops_late else "999",
+            "autorestart": "true",
+            "startsecs": str(_STARTED_AFTER_S),
+            "startretries": str(_RETRY_FOR_EVER),
+            "stopsignal": "TERM",
+            "stopwaitsecs": str(_STOP_TIMEOUT_S),
+            "stopasgroup": "true",
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": "/dev/fd/1",
+            "stdout_logfile_maxbytes": "0",
+        }
+    # supervisord stops one group after the other and a group's programs together.
+    together = [program.name for program in programs if not program.stops_late]
+    config["group:parley"] = {"programs": ",".join(together), "priority": "999"}
+    text = io.StringIO()
+    config.write(text)
+    return text.getvalue()
+
+
+def _literal(value: Path | str) -> str:
+    # supervisord expands %(...)s in values.
+    return str(value).replace("%", "%%")
+
+
+def _restyled(line: str) -> str:
+    """supervisord's own lines, in the form of all others."""
+    found = _SUPERVISOR_LINE.fullmatch(line)
+    return f"{found[1]} parley   {found[2]}" if found else line
+
+
+def _prctl() -> Callable[[int, int], object]:
+    """prctl(2), looked up before the fork; where there is none, nothing is done."""
+    if sys.platform != "linux":
+        return lambda option, value: None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda option, value: prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+@contextmanager
+def _handling(
+    signals: set[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _end_orphans() -> None:
+    """Ends what a supervisord that was killed left: as subreaper, this process inherits it."""
+    orphans = psutil.Process().children(recursive=True)
+    for orphan in orphans:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            orphan.terminate()
+    _, stubborn = psutil.wait_procs(orphans, timeout=_STOP_TIMEOUT_S)
+    for orphan in stubborn:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            orphan.kill()
+    psutil.wait_procs(stubborn)

@@ -1,0 +1,126 @@
+"""`parley up`: everything on this machine, in the foreground."""
+
+import fcntl
+import os
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.broker import Broker, BrokerError, find_server
+from cli.console import console, fail, load_settings
+from cli.doctor import check_free
+from cli.models import fetch_missing
+from cli.supervise import Program, supervise
+from shared.settings import STAGES, Settings, environment
+
+_POLL_S = 0.1
+
+
+def up(
+    profile: Annotated[
+        str | None, typer.Option(help="Which engines run: cpu, or instant (no models).")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Starts everything on this machine and stays until Ctrl-C.
+
+    Fetches missing models, starts a private broker (unless PARLEY_REDIS_URL names one), the
+    gateway and one worker for each stage, and restarts what ends. Every other setting is a
+    PARLEY_* variable.
+
+    Examples:
+
+      parley up
+
+      PARLEY_STT_MODEL=whisper-base parley up --port 9000
+    """
+    started = time.monotonic()
+    given = {"profile": profile, "host": host, "port": port}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    config = load_settings(**overrides)
+    try:
+        check_free(config.host, config.port)
+    except OSError as error:
+        fail(f"cannot listen on port {config.port} ({error.strerror}): choose another with --port")
+    fetch_missing(config)
+    with tempfile.TemporaryDirectory(prefix="parley-") as folder, _broker(config, folder) as broker:
+        variables = environment(**overrides)
+        programs = [*processes()]
+        if broker is not None:
+            variables["PARLEY_REDIS_URL"] = broker.url
+            programs.append(Program("broker", broker.prepare(), stops_late=True))
+        threading.Thread(target=_announce, args=(config, started), daemon=True).start()
+        asked = supervise(programs, Path(folder), variables, _write)
+    if not asked:
+        fail("the supervisor was killed, and everything it ran was stopped")
+
+
+def processes() -> list[Program]:
+    """The gateway and one worker for each stage."""
+    # -P: a folder called `shared` in the working directory must not be taken for Parley's.
+    python = [sys.executable, "-P", "-m"]
+    workers = [Program(stage, [*python, f"workers.{stage}"]) for stage in STAGES]
+    return [Program("gateway", [*python, "gateway"]), *workers]
+
+
+@contextmanager
+def _broker(config: Settings, folder: str) -> Iterator[Broker | None]:
+    """An embedded broker where no other is named; its data belongs to one `parley up` at a time."""
+    if "redis_url" in config.model_fields_set:
+        yield None
+        return
+    data = config.data_dir / "broker"
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(data, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Broker(find_server(), Path(folder), data)
+    except BlockingIOError:
+        fail(f"another `parley up` keeps its broker's data in {data}: set PARLEY_DATA_DIR")
+    except BrokerError as error:
+        fail(str(error))
+    finally:
+        os.close(lock)
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()
+
+
+def _announce(config: Settings, started: float) -> None:
+    """Says where Parley is as soon as every stage is ready."""
+    wildcard = config.host in {"0.0.0.0", "::", ""}
+    host = "127.0.0.1" if wildcard else config.host
+    address = f"{f'[{host}]' if ':' in host else host}:{config.port}"
+    while not _is_ready(f"http://{address}/ready"):
+        time.sleep(_POLL_S)
+    console.print(
+        f"\n[bold green]Parley is ready[/] at [bold]http://{address}[/]"
+        f" after {time.monotonic() - started:.1f} s\n\n"
+        "  Ask it something:      parley say question.wav -o answer.wav\n"
+        f"  Realtime API:          ws://{address}/v1/realtime\n"
+        f"  speech-to-speech API:  ws://{address}/ws\n"
+        "  Stop it:               Ctrl-C\n",
+        soft_wrap=True,
+    )
+
+
+def _is_ready(url: str) -> bool:
+    # A proxy from the environment has no business with a process on this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
