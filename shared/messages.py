@@ -102,7 +102,8 @@ class Frame(msgspec.Struct, frozen=True, tag="frame", tag_field="type"):
 class Command(msgspec.Struct, frozen=True, tag="command", tag_field="type"):
     """A step of the session that must keep its place among the frames.
 
-    `open` and `configure` carry the turn detection to use from here on.
+    `open` and `configure` carry the turn detection to use from here on; `reference` is the
+    client's own name for a `commit`.
     """
 
     session_id: str
@@ -111,6 +112,7 @@ class Command(msgspec.Struct, frozen=True, tag="command", tag_field="type"):
     turn_detection: TurnDetection | None = None
     language: str | None = None
     transcription_prompt: str | None = None
+    reference: str | None = None
 
 
 class LaneEntry(Message, frozen=True, tag="lane_entry"):
@@ -209,6 +211,7 @@ class CommitRefused(Message, frozen=True, tag="commit_refused"):
     """A commit came with less than 100 ms of audio in the buffer."""
 
     audio_ms: int
+    reference: str | None = None
 
 
 class Cleared(Message, frozen=True, tag="cleared"):

@@ -71,6 +71,11 @@ class Settings(BaseSettings):
     stt_threads: int = Field(default=2, ge=1)
     stt_batch: int = Field(default=8, ge=1, description="Utterances transcribed together.")
 
+    # turns
+    silence_ms: int = Field(
+        default=500, ge=0, description="Silence that ends a turn, where the client names none."
+    )
+
     # language model
     llm_engine: str | None = None
     llm_model: str = "smollm2-135m-instruct"

@@ -64,7 +64,7 @@ class _Answer:
     def due(self) -> bool:
         """Whether what waits should go out now."""
         speakable = any(piece.complete for piece in self.waiting)
-        return speakable or bool(self.waiting) and time.monotonic() - self.shown_s > _SHOW_S
+        return speakable or (bool(self.waiting) and time.monotonic() - self.shown_s > _SHOW_S)
 
     def take(self) -> tuple[list[OutMessage], list[TtsJob], Progress]:
         """What waits, as messages, jobs and the progress they make."""

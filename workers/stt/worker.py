@@ -57,9 +57,7 @@ class Batcher:
         finally:
             self._task = None
 
-    async def _transcribe(
-        self, batch: list[tuple[Utterance, asyncio.Future[Transcript]]]
-    ) -> None:
+    async def _transcribe(self, batch: list[tuple[Utterance, asyncio.Future[Transcript]]]) -> None:
         utterances = [utterance for utterance, _ in batch]
         try:
             transcripts = await asyncio.to_thread(self._engine.transcribe, utterances)
@@ -120,9 +118,7 @@ class SttStage:
         response_id, item_id = new_id("resp"), new_id("item")
         return NewResponse(
             response_id,
-            Item(
-                item_id=item_id, role="assistant", status="in_progress", modality=config.modality
-            ),
+            Item(item_id=item_id, role="assistant", status="in_progress", modality=config.modality),
             ResponseCreated(response_id=response_id, item_id=item_id, modality=config.modality),
             LlmJob(
                 session_id=job.session.session_id,

@@ -58,7 +58,9 @@ class TtsStage:
         return ResponseFailed(response_id=message.response_id, message=problem)
 
 
-def _chunk(message: TtsJob, offset: int, samples: Int16 | None, marks: dict[str, int]) -> AudioChunk:
+def _chunk(
+    message: TtsJob, offset: int, samples: Int16 | None, marks: dict[str, int]
+) -> AudioChunk:
     return AudioChunk(
         response_id=message.response_id,
         segment=message.segment,

@@ -12,8 +12,8 @@ from shared.keys import SessionKeys
 from shared.messages import (
     Cleared,
     Command,
-    Committed,
     CommitRefused,
+    Committed,
     Frame,
     Item,
     ListenerState,
@@ -165,7 +165,7 @@ class Listener:
             self._configure(command)
             return None
         if command.action == "commit":
-            return self._commit(now_ms)
+            return self._commit(command.reference, now_ms)
         if command.action == "clear":
             self._restart(self._end)
             return self._tell([Cleared()])
@@ -194,13 +194,13 @@ class Listener:
         self._ends = Endpointing()
         return self._finish(self._began, audio_end, [stopped], marks, respond=respond)
 
-    def _commit(self, now_ms: int) -> Heard:
+    def _commit(self, reference: str | None, now_ms: int) -> Heard:
         manual = self.turn_detection is None
         start = self._kept if manual else self._began
         milliseconds = (self._end - start) // SAMPLES_PER_MS
         if not (manual or self._ends.speaking) or milliseconds < _LEAST_COMMIT_MS:
             held = milliseconds if manual or self._ends.speaking else 0
-            return self._tell([CommitRefused(audio_ms=held)])
+            return self._tell([CommitRefused(audio_ms=held, reference=reference)])
         if manual:
             self._turn += 1
             self._item_id = new_id("item")

@@ -223,5 +223,3 @@ class VadStage:
 def start(engine: VadEngine, context: Context) -> VadStage:
     """The stage around `engine`, not yet running."""
     return VadStage(engine, context)
-
-

@@ -1,0 +1,74 @@
+"""One response on its way to the client: its text, its audio, how it ended. No I/O."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.playout import Playout
+from shared.messages import AudioChunk, Item, Marks, ResponseCreated, TextDelta, TextDone
+
+Status = Literal["completed", "incomplete", "cancelled", "failed"]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has come of a response so far.
+
+    `texts` holds each segment's text; `marks` when the turn reached each stage.
+    """
+
+    response_id: str
+    item_id: str
+    modality: Literal["audio", "text"]
+    playout: Playout
+    texts: dict[int, str] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
+    done: TextDone | None = None
+
+    @classmethod
+    def begun(cls, created: ResponseCreated, sample_rate: int, lead_s: float) -> "Answer":
+        playout = Playout(sample_rate, lead_s)
+        return cls(created.response_id, created.item_id, created.modality, playout)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts[segment] for segment in sorted(self.texts))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it has gone out."""
+        if self.done is None:
+            return False
+        return self.modality == "text" or self.playout.finished
+
+    def add(self, message: TextDelta | TextDone | AudioChunk) -> None:
+        """Takes in what a worker emitted.
+
+        Raises:
+            PlayoutError: audio is missing.
+        """
+        if isinstance(message, TextDelta):
+            self.texts[message.segment] = self.texts.get(message.segment, "") + message.text
+            return
+        self.marks.update(message.marks)
+        if isinstance(message, TextDone):
+            self.done = message
+            if self.modality == "audio":
+                self.playout.end(message.segments)
+        else:
+            self.playout.add(message.segment, message.offset, message.pcm, message.final)
+
+    def heard(self, now_s: float) -> str:
+        """The words that have reached the client."""
+        if self.modality == "text":
+            return self.text
+        return self.playout.heard_text(now_s, self.texts)
+
+    def item(self, status: Status, text: str) -> Item:
+        """The conversation's record of it."""
+        return Item(
+            item_id=self.item_id,
+            role="assistant",
+            status="completed" if status == "completed" else "incomplete",
+            text=text,
+            modality=self.modality,
+        )

@@ -1,0 +1,60 @@
+"""The FastAPI application: health, readiness and the WebSocket endpoints."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Response, WebSocket
+from pydantic import BaseModel
+
+from gateway.hub import Hub, hub
+from gateway.protocols import legacy, realtime
+from shared.settings import Settings
+
+
+class Health(BaseModel):
+    """The answer of /health and /ready."""
+
+    status: str
+    missing: list[str] = []
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway's application; it connects to the broker when it starts."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with hub(settings) as opened:
+            app.state.hub = opened
+            yield
+
+    app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    def serving() -> Hub:
+        opened: Hub = app.state.hub
+        return opened
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Whether this process is alive."""
+        return Health(status="ok")
+
+    @app.get("/ready", responses={503: {"model": Health}})
+    async def ready(response: Response) -> Health:
+        """Whether every stage has a live worker with its model loaded."""
+        missing = await serving().missing_stages()
+        if not missing:
+            return Health(status="ready")
+        response.status_code = 503
+        return Health(status="not ready", missing=missing)
+
+    @app.websocket("/v1/realtime")
+    async def v1_realtime(socket: WebSocket) -> None:
+        await realtime.serve(socket, serving())
+
+    # a base URL that ends in a slash makes the original client's path "//ws"
+    @app.websocket("/ws")
+    @app.websocket("//ws")
+    async def ws(socket: WebSocket) -> None:
+        await legacy.serve(socket, serving())
+
+    return app

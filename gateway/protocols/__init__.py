@@ -1,0 +1,1 @@
+"""Client protocols, one module each, all on the same session interface."""

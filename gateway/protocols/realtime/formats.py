@@ -1,0 +1,54 @@
+"""Audio formats of the protocol: what the wire carries and what Parley works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shared.audio import (
+    SAMPLE_RATE,
+    Int16,
+    Resampler,
+    alaw_decode,
+    alaw_encode,
+    mulaw_decode,
+    mulaw_encode,
+    pcm16,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """One format: its rate in Hz, and its bytes to and from int16 samples."""
+
+    rate: int
+    sample_bytes: int
+    decode: Callable[[bytes], Int16]
+    encode: Callable[[Int16], bytes]
+
+
+FORMATS = {
+    "audio/pcm": AudioFormat(24_000, 2, pcm16, lambda samples: samples.tobytes()),
+    "audio/pcmu": AudioFormat(8_000, 1, mulaw_decode, mulaw_encode),
+    "audio/pcma": AudioFormat(8_000, 1, alaw_decode, alaw_encode),
+}
+
+
+def described(name: str) -> dict[str, Any]:
+    """The format as the protocol writes it."""
+    return {"type": name, "rate": 24_000} if name == "audio/pcm" else {"type": name}
+
+
+class Microphone:
+    """A client's audio on its way in: any chunking of bytes to 16 kHz samples, no seam."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self.format = audio_format
+        self._resampler = Resampler(audio_format.rate, SAMPLE_RATE)
+        self._rest = b""
+
+    def take(self, data: bytes) -> Int16:
+        """The samples in `data`; half a sample waits for the rest."""
+        data = self._rest + data if self._rest else data
+        whole = len(data) - len(data) % self.format.sample_bytes
+        self._rest = data[whole:]
+        return self._resampler.process(self.format.decode(data[:whole]))

@@ -1,0 +1,1 @@
+"""Voice activity detection: when somebody speaks, and when a turn ends."""
