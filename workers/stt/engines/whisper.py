@@ -1,0 +1,218 @@
+"""Whisper on CTranslate2 (https://github.com/SYSTRAN/faster-whisper), with short windows.
+
+Whisper was trained on windows of 30 s, and the time it takes to encode one is most of the time
+a short utterance takes. CTranslate2's encoder accepts shorter windows, so an utterance gets one
+a little longer than itself. Two things keep the decoder from looping over a short window, as it
+likes to with one or two words: at least 8 s of it, filled up with silence, and timestamps, which
+tell the decoder that it is past the end. What loops or looks doubtful all the same is recognised
+again in the full window, with the temperature fallback of the original.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ctranslate2
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from numpy.typing import NDArray
+
+from shared.audio import SAMPLE_RATE, Float32, Int16, to_float32
+from shared.models import resolve
+from shared.registry import loaded
+from shared.settings import Settings
+from workers.stt.engines import Transcript, Utterance
+
+_FRAMES_PER_S = 100
+# Windows come in few sizes so that utterances of like length share a batch, and one that is
+# transcribed with others gets the window it would get alone.
+_WINDOWS_S = (8, 12, 16, 22, 30)
+_MARGIN_S = 1.0
+_LEAST_S = 0.1  # no word is shorter
+
+# No speech: of recorded and synthetic speech the highest was 0.5, of silence, noise and tones the
+# lowest 0.67.
+_NO_SPEECH_PROB = 0.6
+# OpenAI's thresholds for a decoding that went wrong.
+_COMPRESSION_RATIO = 2.4
+_LOG_PROB = -1.0
+# People read aloud at up to 20 characters a second; one word in a short clip may exceed that.
+_CHARACTERS_PER_S, _SPARE_CHARACTERS = 25, 15
+# The nine languages tried took up to 10 tokens a second; timestamps and the start come on top.
+# Only a bound on what a loop costs: who reaches it is recognised again without it.
+_TOKENS_PER_S, _SPARE_TOKENS = 12, 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """What the short window gave, with what there is to judge it by."""
+
+    text: str
+    tokens: int
+    log_prob: float
+    no_speech_prob: float
+
+
+class WhisperEngine:
+    """Greedy over short windows, in batches; beam search over 30 s where that fails."""
+
+    name = "whisper"
+
+    def __init__(self, settings: Settings) -> None:
+        self.model = settings.stt_model
+        self._models_dir = settings.models_dir
+        self._threads = settings.stt_threads
+        self._whisper: WhisperModel | None = None
+
+    def load(self) -> None:
+        path = resolve(self.model, self._models_dir)
+        self._whisper = WhisperModel(
+            str(path), device="cpu", compute_type="int8", cpu_threads=self._threads
+        )
+        self.transcribe([Utterance(np.zeros(SAMPLE_RATE, np.int16))])
+
+    def close(self) -> None:
+        self._whisper = None
+
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Transcript]:
+        whisper = loaded(self._whisper, self.name)
+        transcripts: dict[int, Transcript] = {}
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, utterance in enumerate(batch):
+            seconds = len(utterance.pcm) / SAMPLE_RATE
+            fitting = [w for w in _WINDOWS_S if w >= seconds + _MARGIN_S]
+            if seconds < _LEAST_S:
+                transcripts[index] = Transcript("", utterance.language, seconds)
+            elif fitting:
+                groups[fitting[0]].append(index)
+            else:
+                transcripts[index] = _in_full(whisper, utterance, utterance.language, long=True)
+        for window_s, indices in groups.items():
+            group = [batch[index] for index in indices]
+            found = _in_short_window(whisper, group, window_s)
+            transcripts.update(zip(indices, found, strict=True))
+        return [transcripts[index] for index in range(len(batch))]
+
+
+def _in_short_window(
+    whisper: WhisperModel, group: Sequence[Utterance], window_s: int
+) -> list[Transcript]:
+    features = np.stack([_features(whisper, utterance.pcm, window_s) for utterance in group])
+    encoded = whisper.model.encode(ctranslate2.StorageView.from_array(features))
+    languages = _languages(whisper, group, encoded)
+    tokenizers = [
+        Tokenizer(
+            whisper.hf_tokenizer,
+            whisper.model.is_multilingual,
+            task="transcribe",
+            language=language,
+        )
+        for language in languages
+    ]
+    prompts = [
+        whisper.get_prompt(tokenizer, _hint(tokenizer, utterance))
+        for tokenizer, utterance in zip(tokenizers, group, strict=True)
+    ]
+    longest_s = max(len(utterance.pcm) for utterance in group) / SAMPLE_RATE
+    results = whisper.model.generate(
+        encoded,
+        prompts,
+        beam_size=1,
+        max_length=min(448, max(map(len, prompts)) + _most_tokens(longest_s)),
+        return_scores=True,
+        return_no_speech_prob=True,
+    )
+    return [
+        _judge(whisper, utterance, language, _guess(tokenizer, result))
+        for utterance, language, tokenizer, result in zip(
+            group, languages, tokenizers, results, strict=True
+        )
+    ]
+
+
+def _features(whisper: WhisperModel, pcm: Int16, window_s: int) -> Float32:
+    """The log-mel spectrogram of an utterance filled up with silence: (mels, frames)."""
+    audio = np.zeros(window_s * SAMPLE_RATE, np.float32)
+    audio[: len(pcm)] = to_float32(pcm)
+    features: NDArray[Any] = whisper.feature_extractor(audio)
+    return np.ascontiguousarray(features[:, : window_s * _FRAMES_PER_S], np.float32)
+
+
+def _languages(
+    whisper: WhisperModel, group: Sequence[Utterance], encoded: ctranslate2.StorageView
+) -> list[str]:
+    """Each utterance's language: the one it names, else the one heard in it."""
+    if not whisper.model.is_multilingual:
+        return ["en"] * len(group)
+    if all(utterance.language for utterance in group):
+        return [utterance.language or "" for utterance in group]
+    heard = [best[0][0].strip("<|>") for best in whisper.model.detect_language(encoded)]
+    return [u.language or language for u, language in zip(group, heard, strict=True)]
+
+
+def _hint(tokenizer: Tokenizer, utterance: Utterance) -> list[int]:
+    return tokenizer.encode(f" {utterance.prompt.strip()}") if utterance.prompt else []
+
+
+def _guess(tokenizer: Tokenizer, result: Any) -> _Guess:
+    tokens = result.sequences_ids[0]
+    # CTranslate2's score is the mean over the tokens; OpenAI's counts the end token as well.
+    log_prob = result.scores[0] * len(tokens) / (len(tokens) + 1)
+    text = tokenizer.decode(tokens).strip()
+    return _Guess(text, len(tokens), log_prob, result.no_speech_prob)
+
+
+def _judge(whisper: WhisperModel, utterance: Utterance, language: str, guess: _Guess) -> Transcript:
+    seconds = len(utterance.pcm) / SAMPLE_RATE
+    if guess.no_speech_prob > _NO_SPEECH_PROB:
+        return Transcript("", language, seconds)
+    if _doubtful(guess, seconds):
+        return _in_full(whisper, utterance, language)
+    return Transcript(guess.text, language, seconds)
+
+
+def _most_tokens(seconds: float) -> int:
+    return _SPARE_TOKENS + round(_TOKENS_PER_S * seconds)
+
+
+def _doubtful(guess: _Guess, seconds: float) -> bool:
+    return (
+        not any(character.isalnum() for character in guess.text)
+        or guess.log_prob < _LOG_PROB
+        or guess.tokens >= _most_tokens(seconds)
+        or len(guess.text) > _CHARACTERS_PER_S * seconds + _SPARE_CHARACTERS
+        or _compression_ratio(guess.text) > _COMPRESSION_RATIO
+        or _is_repetition(guess.text)
+    )
+
+
+def _compression_ratio(text: str) -> float:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _is_repetition(text: str) -> bool:
+    """Whether the whole text is one phrase over and over, too short for zlib to tell."""
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return any(
+        len(words) % size == 0 and words == words[:size] * (len(words) // size)
+        for size in range(1, len(words) // 2 + 1)
+    )
+
+
+def _in_full(
+    whisper: WhisperModel, utterance: Utterance, language: str | None, long: bool = False
+) -> Transcript:
+    """Recognises an utterance of any length as faster-whisper does, 30 s at a time."""
+    segments, info = whisper.transcribe(
+        to_float32(utterance.pcm),
+        language=language,
+        initial_prompt=utterance.prompt,
+        condition_on_previous_text=False,  # or one bad window spoils those after it
+        vad_filter=long,  # in long silences it makes words up
+    )
+    text = "".join(segment.text for segment in segments).strip()
+    return Transcript(text, info.language, len(utterance.pcm) / SAMPLE_RATE, full_window=True)
