@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as BrokerConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as BrokerTimeoutError
 
 from shared.scripts import SCRIPTS
@@ -45,7 +45,7 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
         socket_connect_timeout=_COMMAND_TIMEOUT_S,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=40),
         retry_on_error=list(UNREACHABLE),
-        health_check_interval=0,
+        protocol=2,
     )
 
 
@@ -57,6 +57,9 @@ class Pipe:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
+        # Replies as the broker sends them: one that a parser stumbles over would take the
+        # whole pipeline down with it.
+        redis.response_callbacks.clear()
         self._waiting: list[tuple[Sequence[Argument], asyncio.Future[Result]]] = []
         self._flusher: asyncio.Task[None] | None = None
 
@@ -104,7 +107,8 @@ class Pipe:
             pipeline.execute_command(*arguments)
         try:
             replies = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+        except Exception as error:
+            # whoever waits for a reply gets it
             replies = [error] * len(batch)
         except asyncio.CancelledError:
             for _, future in batch + self._waiting:
@@ -132,8 +136,12 @@ def stream_entries(reply: Any) -> list[tuple[str, list[tuple[str, Fields]]]]:
     """What XREAD or XREADGROUP returned: for each stream its entries as (id, fields)."""
     if not reply:
         return []
-    streams = reply.items() if isinstance(reply, Mapping) else reply
     return [
-        (name.decode(), [(entry.decode(), fields) for entry, fields in entries if fields])
-        for name, entries in streams
+        (name.decode(), [(entry.decode(), _fields(fields)) for entry, fields in entries if fields])
+        for name, entries in reply
     ]
+
+
+def _fields(fields: Sequence[bytes] | Fields) -> Fields:
+    """A pipe's replies are as the broker sends them, a reader's come as a mapping."""
+    return dict(fields) if isinstance(fields, Mapping) else fields_of(fields)

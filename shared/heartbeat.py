@@ -58,8 +58,7 @@ async def living(pipe: Pipe) -> list[WorkerInfo]:
     )
     now_ms = int(seconds) * 1000 + int(micros) // 1000
     workers = []
-    values = rows.values() if isinstance(rows, dict) else rows[1::2]
-    for value in values:
+    for value in rows[1::2]:
         seen_ms, _, description = value.partition(b" ")
         if now_ms - int(seen_ms) <= _ALIVE_MS:
             workers.append(msgspec.json.decode(description, type=WorkerInfo))

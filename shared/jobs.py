@@ -209,9 +209,7 @@ class JobConsumer:
                 self.stage.name, self._consumer, {self._stream: ">"}, count=count, block=BLOCK_MS
             )
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
-                raise
-            await self._ensure_group()  # the broker lost its data
+            await self._mend(error)
             return []
         return [
             Delivery(entry, 1, fields)
@@ -226,14 +224,28 @@ class JobConsumer:
             rounds += 1
             if rounds % _REAP_EVERY == 0:
                 await scripts.reap(self._pipe, self.shard, self.stage.name, _REAP_MS)
-            if self._room() <= 0:
-                continue
-            claimed = await scripts.claim(
-                self._pipe, self.shard, self.stage.name, self._consumer, LEASE_MS, self._room()
-            )
-            for delivery in claimed:
+            for delivery in await self._orphans(self._room()):
                 log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
                 self._start(delivery, tasks)
+
+    async def _orphans(self, count: int) -> list[Delivery]:
+        """Jobs whose worker is gone, now this one's."""
+        if count <= 0:
+            return []
+        try:
+            return await scripts.claim(
+                self._pipe, self.shard, self.stage.name, self._consumer, LEASE_MS, count
+            )
+        except ResponseError as error:
+            await self._mend(error)
+            return []
+
+    async def _mend(self, error: ResponseError) -> None:
+        """A broker that lost its data has no group either; any other error is raised."""
+        if "NOGROUP" not in str(error):
+            raise error
+        log.warning("the broker lost its data; beginning again with an empty stream of jobs")
+        await self._ensure_group()
 
     async def _ensure_group(self) -> None:
         try:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
-from shared.broker import Pipe, stream_entries
+from shared.broker import Pipe, fields_of, stream_entries
 from shared.heartbeat import living
 from shared.keys import Keyspace, Lane
 from shared.messages import Command, Frame, LaneEntry, MessageError, decode, encode
@@ -182,7 +182,7 @@ class LaneKeeper:
         token = await scripts.acquire_lane(self._pipe, lane, self._owner, LEASE_MS)
         if not token:
             return
-        saved = await self._pipe.command("HGETALL", lane.checkpoint)
+        saved = fields_of(await self._pipe.command("HGETALL", lane.checkpoint))
         states = {key.decode(): value for key, value in saved.items()}
         entry = states.pop(scripts.CHECKPOINT_ENTRY.decode(), b"").decode()
         owned = OwnedLane(lane, token, before(entry) if entry else "0-0")
