@@ -242,7 +242,7 @@ class JobConsumer:
 
     async def _mend(self, error: ResponseError) -> None:
         """A broker that lost its data has no group either; any other error is raised."""
-        if "NOGROUP" not in str(error):
+        if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
             raise error
         log.warning("the broker lost its data; beginning again with an empty stream of jobs")
         await self._ensure_group()
