@@ -23,6 +23,7 @@ from cli.supervise import Program, supervise
 from shared.settings import STAGES, Settings, environment
 
 _POLL_S = 0.1
+_USUAL_ADDRESS = "127.0.0.1:8080"
 
 
 def up(
@@ -105,10 +106,11 @@ def _announce(config: Settings, started: float) -> None:
     address = f"{f'[{host}]' if ':' in host else host}:{config.port}"
     while not _is_ready(f"http://{address}/ready"):
         time.sleep(_POLL_S)
+    elsewhere = "" if address == _USUAL_ADDRESS else f" --url ws://{address}"
     console.print(
         f"\n[bold green]Parley is ready[/] at [bold]http://{address}[/]"
         f" after {time.monotonic() - started:.1f} s\n\n"
-        "  Ask it something:      parley say question.wav -o answer.wav\n"
+        f"  Ask it something:      parley say question.wav -o answer.wav{elsewhere}\n"
         f"  Realtime API:          ws://{address}/v1/realtime\n"
         f"  speech-to-speech API:  ws://{address}/ws\n"
         "  Stop it:               Ctrl-C\n",
