@@ -165,5 +165,4 @@ def _refusal(error: InvalidStatus) -> str:
 
 
 def _gone(error: ConnectionClosed) -> ParleyError:
-    reason = error.rcvd.reason or f"code {error.rcvd.code}" if error.rcvd else "it broke off"
-    return ParleyError(f"the server closed the connection: {reason}")
+    return ParleyError(f"the server closed the connection: {error.rcvd or 'it broke off'}")
