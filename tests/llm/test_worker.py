@@ -1,0 +1,195 @@
+"""The LLM stage: segments go out while the answer is written; a successor goes on with it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import groupby
+
+from shared.broker import Pipe
+from shared.messages import (
+    Item,
+    Message,
+    ResponseCreated,
+    SessionConfig,
+    TextDelta,
+    TextDone,
+    TtsJob,
+    decode,
+)
+from shared.scripts import sessions
+from tests.stages import (
+    ask,
+    context,
+    done,
+    jobs_of,
+    open_session,
+    shown,
+    until,
+    working,
+)
+from workers.llm.engines import Completion, Delta, Prompt
+from workers.llm.worker import start
+
+STORY = (
+    "Once there was a lighthouse keeper who counted the ships. Every evening he wrote their "
+    "names into a book. One night the book was full, so he began to count the stars instead."
+)
+
+
+class Storyteller:
+    """Tells one story, word by word; waits at `hold` words until released."""
+
+    model = name = "storyteller"
+    slots = 4
+
+    def __init__(self, hold: int | None = None) -> None:
+        self.hold = hold
+        self.released = asyncio.Event()
+        self.prompts: list[Prompt] = []
+
+    def load(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Completion]:
+        self.prompts.append(prompt)
+        assert STORY.startswith(prompt.prefix)
+        words = STORY.removeprefix(prompt.prefix).split(" ")
+        for number, word in enumerate(words):
+            if number == self.hold:
+                await self.released.wait()
+            yield Delta(word if number == len(words) - 1 else word + " ")
+        yield Completion("stop", 7, len(words))
+
+
+def text_of(messages: list[Message]) -> str:
+    return "".join(message.text for message in messages if isinstance(message, TextDelta))
+
+
+def segments_of(messages: list[Message]) -> list[str]:
+    deltas = [message for message in messages if isinstance(message, TextDelta)]
+    grouped = groupby(deltas, key=lambda message: message.segment)
+    return ["".join(message.text for message in group) for _, group in grouped]
+
+
+def speech_of(jobs: list[Message]) -> list[str]:
+    return [job.text for job in jobs if isinstance(job, TtsJob)]
+
+
+async def test_an_answer_is_shown_spoken_and_kept(pipe: Pipe, redis_url: str) -> None:
+    session = await open_session(pipe, SessionConfig(voice="joe", speed=1.2, output_rate=8000))
+    job = await ask(pipe, session, "Tell me a story.")
+    async with working(start(Storyteller(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "llm"))
+    messages = await shown(pipe, session)
+    created, *_, last = messages
+    assert isinstance(created, ResponseCreated)
+    assert text_of(messages) == STORY
+    speech = await jobs_of(pipe, "tts")
+    assert speech_of(speech) == segments_of(messages)
+    assert {(j.voice, j.speed, j.sample_rate) for j in speech if isinstance(j, TtsJob)} == {
+        ("joe", 1.2, 8000)
+    }
+    assert isinstance(last, TextDone)
+    assert (last.segments, last.finish, last.input_tokens) == (len(speech), "stop", 7)
+    assert {"llm_start", "llm_first_token", "llm_first_segment"} <= last.marks.keys()
+    item = decode(await pipe.command("HGET", session.items, job.item_id), Item)
+    assert (item.text, item.status, item.role) == (STORY, "completed", "assistant")
+
+
+async def test_a_segment_is_spoken_while_the_rest_is_still_being_written(
+    pipe: Pipe, redis_url: str
+) -> None:
+    engine = Storyteller(hold=16)
+    session = await open_session(pipe)
+    await ask(pipe, session, "Tell me a story.")
+
+    async def first_is_spoken() -> bool:
+        return len(await jobs_of(pipe, "tts")) > 0
+
+    async with working(start(engine, context(pipe, redis_url))):
+        await until(first_is_spoken)
+        assert STORY.startswith(text_of(await shown(pipe, session)))
+        assert text_of(await shown(pipe, session)) != STORY
+        engine.released.set()
+        await until(lambda: done(pipe, "llm"))
+
+
+async def test_a_successor_goes_on_where_the_text_ends(pipe: Pipe, redis_url: str) -> None:
+    session = await open_session(pipe)
+    await ask(pipe, session, "Tell me a story.")
+    stuck = Storyteller(hold=17)
+    died = start(stuck, context(pipe, redis_url, "died"))
+    task = asyncio.create_task(died.run())
+
+    async def a_segment_is_out() -> bool:
+        return len(await jobs_of(pipe, "tts")) > 0
+
+    await until(a_segment_is_out)
+    before = text_of(await shown(pipe, session))
+    # As kill -9 leaves it: nothing handed on, the lease runs out.
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    successor = Storyteller()
+    async with working(start(successor, context(pipe, redis_url, "successor"))):
+        await until(lambda: done(pipe, "llm"))
+    assert [prompt.prefix for prompt in successor.prompts] == [before]
+    messages = await shown(pipe, session)
+    assert text_of(messages) == STORY
+    assert speech_of(await jobs_of(pipe, "tts")) == segments_of(messages)
+    last = messages[-1]
+    assert isinstance(last, TextDone)
+    assert last.segments == len(segments_of(messages))
+
+
+async def test_history_comes_in_order_without_what_has_no_words(
+    pipe: Pipe, redis_url: str
+) -> None:
+    engine = Storyteller()
+    session = await open_session(pipe, SessionConfig(instructions="Be brief."))
+    for item in (
+        Item(item_id="i1", role="user", text="Hello."),
+        Item(item_id="i2", role="assistant", text="Hi, what is it?"),
+        Item(item_id="i3", role="user", status="in_progress", modality="audio"),
+    ):
+        await sessions.put_item(pipe, session, item)
+    await ask(pipe, session, "Tell me a story.")
+    await sessions.put_item(pipe, session, Item(item_id="i5", role="user", text="Too late."))
+    async with working(start(engine, context(pipe, redis_url))):
+        await until(lambda: done(pipe, "llm"))
+    [prompt] = engine.prompts
+    assert [(message.role, message.content) for message in prompt.messages] == [
+        ("system", "Be brief."),
+        ("user", "Hello."),
+        ("assistant", "Hi, what is it?"),
+        ("user", "Tell me a story."),
+    ]
+
+
+async def test_an_answer_in_text_is_not_spoken(pipe: Pipe, redis_url: str) -> None:
+    session = await open_session(pipe, SessionConfig(modality="text"))
+    await ask(pipe, session, "Tell me a story.")
+    async with working(start(Storyteller(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "llm"))
+    assert await jobs_of(pipe, "tts") == []
+    last = (await shown(pipe, session))[-1]
+    assert isinstance(last, TextDone)
+    assert last.segments == 0
+
+
+async def test_an_interruption_stops_the_answer(pipe: Pipe, redis_url: str) -> None:
+    engine = Storyteller(hold=16)
+    session = await open_session(pipe)
+    await ask(pipe, session, "Tell me a story.")
+
+    async def begun() -> bool:
+        return bool(text_of(await shown(pipe, session)))
+
+    async with working(start(engine, context(pipe, redis_url))):
+        await until(begun)
+        assert await sessions.interrupt(pipe, session) == "ok"
+        await until(lambda: done(pipe, "llm"))  # though the engine was never released
+    kinds = [type(message).__name__ for message in await shown(pipe, session)]
+    assert kinds[-1] == "Interrupted"
+    assert "TextDone" not in kinds

@@ -1,0 +1,92 @@
+"""What tests of the stages share: a session on a real broker, and a worker around a stage."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from shared.broker import Pipe, fields_of
+from shared.ids import new_id
+from shared.keys import Keyspace, SessionKeys
+from shared.messages import (
+    Item,
+    LlmJob,
+    Message,
+    ResponseCreated,
+    SessionConfig,
+    decode,
+)
+from shared.scripts import sessions
+from shared.scripts.jobs import NewResponse
+from shared.settings import Settings
+from shared.worker import Context, Running
+
+KEYSPACE = Keyspace(shards=1, lanes=1)
+SOON_S = 10.0
+
+
+def context(pipe: Pipe, url: str, name: str = "worker_1") -> Context:
+    """What a worker gives its stage, on the broker at `url`."""
+    settings = Settings(redis_url=url, profile="instant", shards=1, lanes=1)
+    return Context(name, settings, KEYSPACE, pipe)
+
+
+@asynccontextmanager
+async def working(running: Running) -> AsyncIterator[None]:
+    """A stage at work; it is drained at the end of the block."""
+    task = asyncio.create_task(running.run())
+    try:
+        yield
+        await running.stop()
+        await asyncio.wait_for(task, SOON_S)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def open_session(pipe: Pipe, config: SessionConfig | None = None) -> SessionKeys:
+    """A new session of gateway `gw`."""
+    session = KEYSPACE.session(new_id("sess"))
+    config = config or SessionConfig()
+    await sessions.attach(pipe, session, gateway="gw", token="t", config=config)
+    return session
+
+
+async def ask(pipe: Pipe, session: SessionKeys, question: str) -> LlmJob:
+    """Puts a question into the conversation and begins a response to it."""
+    await sessions.put_item(
+        pipe, session, Item(item_id=new_id("item"), role="user", text=question)
+    )
+    response_id, item_id = new_id("resp"), new_id("item")
+    job = LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id)
+    response = NewResponse(
+        response_id,
+        Item(item_id=item_id, role="assistant", status="in_progress", modality="audio"),
+        ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
+        job,
+    )
+    assert await sessions.create_response(pipe, session, response) == "ok"
+    return job
+
+
+async def shown(pipe: Pipe, session: SessionKeys) -> list[Message]:
+    """Everything the session's gateway was given so far."""
+    reply = await pipe.command("XRANGE", session.out, "-", "+")
+    return [decode(fields_of(fields)[b"m"], Message) for _, fields in reply]
+
+
+async def jobs_of(pipe: Pipe, stage: str) -> list[Message]:
+    """The jobs in a stage's stream."""
+    reply = await pipe.command("XRANGE", KEYSPACE.all_shards()[0].jobs(stage), "-", "+")
+    return [decode(fields_of(fields)[b"m"], Message) for _, fields in reply]
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Waits for something in the broker, which cannot call back."""
+    async with asyncio.timeout(SOON_S):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def done(pipe: Pipe, stage: str) -> bool:
+    """Whether a stage has no job left."""
+    return not await jobs_of(pipe, stage)

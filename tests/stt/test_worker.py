@@ -1,0 +1,155 @@
+"""The STT stage: batches across sessions, and the answer begun in the same step."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from shared.broker import Pipe
+from shared.ids import new_id
+from shared.keys import SessionKeys
+from shared.messages import (
+    Item,
+    LlmJob,
+    ResponseCreated,
+    SttJob,
+    Transcribed,
+    TranscriptionFailed,
+    decode,
+    encode,
+)
+from shared.scripts import sessions
+from tests.stages import context, done, jobs_of, open_session, shown, until, working
+from workers.stt.engines import Transcript, Utterance
+from workers.stt.worker import Batcher, start
+
+
+class Counter:
+    """Transcribes an utterance as its number of samples; waits until released."""
+
+    model = name = "counter"
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.batches: list[int] = []
+        self.released = threading.Event()
+        if not held:
+            self.released.set()
+
+    def load(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Transcript]:
+        self.released.wait(10)
+        self.batches.append(len(batch))
+        if any(len(utterance.pcm) == 13 for utterance in batch):
+            raise ValueError("an unlucky utterance")
+        return [Transcript(_text(u), "en", len(u.pcm) / 16_000, False) for u in batch]
+
+
+def _text(utterance: Utterance) -> str:
+    return f"{len(utterance.pcm)} samples" if len(utterance.pcm) else ""
+
+
+def utterance(samples: int) -> Utterance:
+    return Utterance(np.zeros(samples, np.int16), None, None)
+
+
+async def test_what_waits_is_transcribed_together_up_to_the_batch_size() -> None:
+    engine = Counter(held=True)
+    batcher = Batcher(engine, size=4)
+    tasks = [asyncio.create_task(batcher.transcribe(utterance(n))) for n in range(1, 10)]
+    await asyncio.sleep(0)  # all are waiting now
+    engine.released.set()
+    transcripts = await asyncio.gather(*tasks)
+    assert [t.text for t in transcripts] == [f"{n} samples" for n in range(1, 10)]
+    assert engine.batches == [4, 4, 1]
+
+
+async def test_one_utterance_that_fails_fails_alone() -> None:
+    batcher = Batcher(Counter(), size=8)
+    tasks = [asyncio.create_task(batcher.transcribe(utterance(n))) for n in (12, 13, 14)]
+    first, unlucky, last = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(first, Transcript)
+    assert isinstance(last, Transcript)
+    assert isinstance(unlucky, ValueError)
+
+
+async def test_one_who_leaves_does_not_disturb_the_others() -> None:
+    engine = Counter(held=True)
+    batcher = Batcher(engine, size=8)
+    leaver = asyncio.create_task(batcher.transcribe(utterance(1)))
+    stayer = asyncio.create_task(batcher.transcribe(utterance(2)))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    engine.released.set()
+    assert (await stayer).text == "2 samples"
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+
+
+async def say(pipe: Pipe, session: SessionKeys, samples: int, *, respond: bool = True) -> SttJob:
+    """Ends a turn of the user's, as the VAD stage does."""
+    job = SttJob(
+        session_id=session.session_id,
+        item_id=new_id("item"),
+        turn=1,
+        pcm=bytes(2 * samples),
+        respond=respond,
+        marks={"speech_end": 1},
+    )
+    item = Item(item_id=job.item_id, role="user", status="in_progress", modality="audio")
+    await sessions.put_item(pipe, session, item)
+    stream = session.shard.jobs("stt")
+    await pipe.command("XADD", stream, "*", "m", encode(job), "epoch", 0)
+    return job
+
+
+async def test_a_turn_is_transcribed_and_its_answer_begun(pipe: Pipe, redis_url: str) -> None:
+    session = await open_session(pipe)
+    job = await say(pipe, session, 16_000)
+    async with working(start(Counter(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "stt"))
+    transcribed, created = await shown(pipe, session)
+    assert transcribed == Transcribed(
+        item_id=job.item_id, text="16000 samples", language="en", audio_s=1.0
+    )
+    assert isinstance(created, ResponseCreated)
+    [answer] = await jobs_of(pipe, "llm")
+    assert isinstance(answer, LlmJob)
+    assert answer.response_id == created.response_id
+    assert answer.marks.keys() == {"speech_end", "stt_start", "stt_end"}
+    item = decode(await pipe.command("HGET", session.items, job.item_id), Item)
+    assert (item.text, item.status) == ("16000 samples", "completed")
+    order = await pipe.command("LRANGE", session.order, 0, -1)
+    assert order == [job.item_id.encode(), created.item_id.encode()]
+
+
+@pytest.mark.parametrize(("samples", "respond"), [(16_000, False), (0, True)])
+async def test_a_turn_not_to_be_answered_or_without_words_begins_nothing(
+    pipe: Pipe, redis_url: str, samples: int, respond: bool
+) -> None:
+    session = await open_session(pipe)
+    await say(pipe, session, samples, respond=respond)
+    async with working(start(Counter(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "stt"))
+    assert [type(message) for message in await shown(pipe, session)] == [Transcribed]
+    assert await jobs_of(pipe, "llm") == []
+
+
+async def test_a_turn_that_cannot_be_transcribed_is_told_and_the_others_go_on(
+    pipe: Pipe, redis_url: str
+) -> None:
+    unlucky, lucky = await open_session(pipe), await open_session(pipe)
+    job = await say(pipe, unlucky, 13)
+    await say(pipe, lucky, 14)
+    async with working(start(Counter(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "stt"))
+    assert await shown(pipe, unlucky) == [
+        TranscriptionFailed(item_id=job.item_id, message="ValueError: an unlucky utterance")
+    ]
+    assert isinstance((await shown(pipe, lucky))[0], Transcribed)
