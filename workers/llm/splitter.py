@@ -8,6 +8,8 @@ Every character's segment is known when the character arrives. A boundary is put
 before a character, never before something that was fed already, so nothing is held back.
 """
 
+# ruff: noqa: RUF001 - marks that look alike in different scripts are what this is about
+
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -36,9 +38,10 @@ _NOT_FIRST = frozenset(_CLOSERS).union(
     _SENTENCE_MARKS, _CLAUSE_MARKS, _BARE_SENTENCE_MARKS, _BARE_CLAUSE_MARKS
 )
 
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr rev gen col sgt capt lt mt vs etc approx ca cf al fig vol pp dept"
-    " est inc ltd corp jan feb apr jun jul aug sep sept oct nov dec".split()
+_ABBREVIATIONS = re.compile(
+    r"(?:mr|mrs|ms|dr|prof|st|sr|jr|rev|gen|col|sgt|capt|lt|mt|vs|etc|approx|ca|cf|al|fig|vol|pp"
+    r"|dept|est|inc|ltd|corp|jan|feb|apr|jun|jul|aug|sep|sept|oct|nov|dec)\.",
+    re.IGNORECASE,
 )
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")  # J. and U.S. and e.g.
 _NUMBERING = re.compile(r"\d{1,3}\.")
@@ -169,7 +172,7 @@ class Splitter:
             return _Break.CLAUSE
         word = word.lstrip(_OPENERS)
         numbering = self._opens and _NUMBERING.fullmatch(word)
-        abbreviation = word[:-1].lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word)
+        abbreviation = _ABBREVIATIONS.fullmatch(word) or _INITIALS.fullmatch(word)
         return _Break.WORD if numbering or abbreviation else _Break.SENTENCE
 
 

@@ -1,5 +1,7 @@
 """Text as it is spoken: no Markdown, no emoji, no address letter by letter."""
 
+# ruff: noqa: RUF001 - marks that look alike in different scripts are what this is about
+
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence

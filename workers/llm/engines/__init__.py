@@ -1,6 +1,6 @@
 """What an LLM engine is, and which there are."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -64,7 +64,7 @@ class LlmEngine(Protocol):
     def close(self) -> None:
         """Stops every answer and frees the model."""
 
-    def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Completion]:
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Completion, None]:
         """Answers a conversation: deltas as they are generated, then one completion.
 
         Closing the generator, or cancelling the task that reads it, stops the model within one

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from shared.settings import Settings
 from workers.llm.engines import Completion, Delta, Prompt
@@ -25,7 +25,7 @@ class InstantEngine:
     def close(self) -> None:
         pass
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Completion, None]:
         asked = [m.content.strip() for m in prompt.messages if m.role == "user"]
         answer = f"You said: {asked[-1] if asked else ''}. That is all I know about it."
         words = _WORD.findall(answer.removeprefix(prompt.prefix))

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -59,7 +59,7 @@ class LlamaEngine:
             self._threads.shutdown(cancel_futures=True)
         self._server = self._threads = None
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Completion, None]:
         server, threads = loaded(self._server, self.name), loaded(self._threads, self.name)
         decoding = _Decoding(server, prompt, self._settings.llm_context_tokens)
         self._decodings.add(decoding)
