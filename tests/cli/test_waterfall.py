@@ -4,7 +4,7 @@ import io
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -40,6 +40,7 @@ def test_no_total_without_audio_and_nothing_without_speech() -> None:
     assert waterfall({}) == []
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(MARKS), st.integers(0, 10_000)))
 def test_stages_add_up(marks: dict[str, int]) -> None:
     rows = waterfall(marks)

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client import frames, paced, silence
@@ -25,6 +25,7 @@ class Clock:
             self.now += seconds + next(self._late)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5_000))
 def test_frames_are_the_recording(samples: int) -> None:
     recording = np.arange(samples).astype(np.int16)
@@ -33,6 +34,7 @@ def test_frames_are_the_recording(samples: int) -> None:
     assert np.array_equal(np.concatenate([*cut, recording[:0]]), recording)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.05), min_size=1, max_size=20))
 async def test_late_wakings_do_not_add_up(late_s: list[float]) -> None:
     clock = Clock(late_s)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.playout import Playout, PlayoutError
@@ -76,6 +76,7 @@ class Client:
         self.at = now
 
 
+@settings(deadline=None)
 @given(
     arrivals(),
     st.floats(0.05, 1.0),
@@ -120,6 +121,7 @@ def test_take_gives_every_sample_once_and_keeps_the_lead(
     assert playout.heard_samples(now + lead_s + 0.01) == len(got)
 
 
+@settings(deadline=None)
 @given(arrivals(), st.integers(1, 300), st.integers(0, 3))
 def test_pull_gives_whole_messages_until_the_end(
     arriving: tuple[list[int], list[Chunk]], size: int, pulls: int
@@ -267,6 +269,7 @@ def test_scripts_without_spaces_are_cut_between_characters() -> None:
     assert playout.text_until(500, {0: "法国的首都是巴黎。很美"}) == "法国的首都"
 
 
+@settings(deadline=None)
 @given(arrivals(), st.data())
 def test_heard_text_only_grows(
     arriving: tuple[list[int], list[Chunk]], data: st.DataObject

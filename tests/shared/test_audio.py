@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -43,6 +43,7 @@ def test_floats_outside_the_range_are_clipped() -> None:
     assert to_int16(loud).tolist() == [-32768, -32768, 32767, 32767, 32767, -32768]
 
 
+@settings(deadline=None)
 @given(int16_arrays)
 def test_pcm16_reads_what_was_written(samples: Int16) -> None:
     data = samples.astype("<i2").tobytes()
@@ -56,12 +57,14 @@ def test_pcm16_shares_memory() -> None:
     assert samples.tolist() == [5, -1]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=99).filter(lambda data: len(data) % 2 == 1))
 def test_odd_pcm16_is_refused(data: bytes) -> None:
     with pytest.raises(AudioError, match=f"even number of bytes, two a sample, not {len(data)}"):
         pcm16(data)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(RATES),
     st.sampled_from(RATES),
@@ -81,6 +84,7 @@ def test_chunks_give_what_the_whole_gives(
     assert np.array_equal(np.concatenate(pieces), resample(stream, in_rate, out_rate))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(RATES), st.sampled_from(RATES), st.integers(0, 6_000))
 def test_length_follows_the_ratio(in_rate: int, out_rate: int, length: int) -> None:
     assert abs(len(resample(noise(length), in_rate, out_rate)) - length * out_rate / in_rate) < 2
@@ -178,6 +182,7 @@ def test_g711_codes_survive_decoding_and_encoding() -> None:
     assert mulaw_encode(mulaw_decode(codes)) == codes.replace(b"\x7f", b"\xff")
 
 
+@settings(deadline=None)
 @given(int16_arrays, st.sampled_from(RATES))
 def test_wav_files_come_back(
     tmp_path_factory: pytest.TempPathFactory, samples: Int16, rate: int
