@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TEST_ASSETS := speech-samples speech-readers
+TEST_ASSETS := whisper-base speech-samples speech-readers
 
 .PHONY: up install test lock clean
 
