@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -109,28 +109,17 @@ async def _work(
                 slots=running.slots if running else 0,
             )
 
-        async with _signed_in(pipe, worker_id, describe):
-            await asyncio.to_thread(engine.load)
+        async with asyncio.TaskGroup() as tasks:
+            beat = tasks.create_task(heartbeat.keep_signing_in(pipe, describe), name="heartbeat")
             try:
+                await asyncio.to_thread(engine.load)
                 running = start(engine, context)
                 await heartbeat.sign_in(pipe, describe())
                 log.info("ready: %s", engine.model)
                 await _until(stop, running)
             finally:
                 await asyncio.to_thread(engine.close)
-
-
-@contextlib.asynccontextmanager
-async def _signed_in(
-    pipe: Pipe, worker_id: str, describe: Callable[[], WorkerInfo]
-) -> AsyncIterator[None]:
-    beat = asyncio.create_task(heartbeat.keep_signing_in(pipe, describe), name="heartbeat")
-    try:
-        yield
-    finally:
-        beat.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beat
+            beat.cancel()
         await heartbeat.sign_off(pipe, worker_id)
 
 

@@ -53,9 +53,7 @@ async def open_session(pipe: Pipe, config: SessionConfig | None = None) -> Sessi
 
 async def ask(pipe: Pipe, session: SessionKeys, question: str) -> LlmJob:
     """Puts a question into the conversation and begins a response to it."""
-    await sessions.put_item(
-        pipe, session, Item(item_id=new_id("item"), role="user", text=question)
-    )
+    await sessions.put_item(pipe, session, Item(item_id=new_id("item"), role="user", text=question))
     response_id, item_id = new_id("resp"), new_id("item")
     job = LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id)
     response = NewResponse(
@@ -80,13 +78,18 @@ async def jobs_of(pipe: Pipe, stage: str) -> list[Message]:
     return [decode(fields_of(fields)[b"m"], Message) for _, fields in reply]
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Waits for something in the broker, which cannot call back."""
+async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:
+    """Waits for something in the broker or in another task, neither of which can call back."""
     async with asyncio.timeout(SOON_S):
-        while not await condition():
+        while not await _holds(condition):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def _holds(condition: Callable[[], Awaitable[bool] | bool]) -> bool:
+    holds = condition()
+    return holds if isinstance(holds, bool) else await holds
 
 
 async def done(pipe: Pipe, stage: str) -> bool:
     """Whether a stage has no job left."""
-    return not await jobs_of(pipe, stage)
+    return int(await pipe.command("XLEN", KEYSPACE.all_shards()[0].jobs(stage))) == 0

@@ -1,7 +1,7 @@
 """The LLM stage: segments go out while the answer is written; a successor goes on with it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from itertools import groupby
 
 from shared.broker import Pipe
@@ -52,7 +52,7 @@ class Storyteller:
     def close(self) -> None:
         pass
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[Delta | Completion]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Completion, None]:
         self.prompts.append(prompt)
         assert STORY.startswith(prompt.prefix)
         words = STORY.removeprefix(prompt.prefix).split(" ")
@@ -143,9 +143,7 @@ async def test_a_successor_goes_on_where_the_text_ends(pipe: Pipe, redis_url: st
     assert last.segments == len(segments_of(messages))
 
 
-async def test_history_comes_in_order_without_what_has_no_words(
-    pipe: Pipe, redis_url: str
-) -> None:
+async def test_history_comes_in_order_without_what_has_no_words(pipe: Pipe, redis_url: str) -> None:
     engine = Storyteller()
     session = await open_session(pipe, SessionConfig(instructions="Be brief."))
     for item in (

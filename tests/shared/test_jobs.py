@@ -9,28 +9,22 @@ import pytest
 
 from shared import jobs
 from shared.broker import Pipe, connect, fields_of
-from shared.ids import new_id
 from shared.jobs import Job, JobConsumer
-from shared.keys import Keyspace, SessionKeys
+from shared.keys import SessionKeys
 from shared.messages import (
     Interrupted,
-    Item,
     JobMessage,
     LlmJob,
     Message,
     OutMessage,
-    ResponseCreated,
     ResponseFailed,
-    SessionConfig,
     TextDelta,
-    decode,
 )
 from shared.scripts import sessions
-from shared.scripts.jobs import NewResponse
+from tests import stages
+from tests.stages import KEYSPACE, SOON_S, ask, done, open_session, until
 
-KEYSPACE = Keyspace(shards=1, lanes=1)
 [SHARD] = KEYSPACE.all_shards()
-SOON_S = 10.0
 
 
 @dataclass
@@ -80,29 +74,13 @@ async def consuming(
 
 async def respond(pipe: Pipe) -> tuple[SessionKeys, LlmJob]:
     """A session with a response to be worked on."""
-    session = KEYSPACE.session(new_id("sess"))
-    await sessions.attach(pipe, session, gateway="gw", token="t", config=SessionConfig())
-    response_id, item_id = new_id("resp"), new_id("item")
-    job = LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id)
-    response = NewResponse(
-        response_id,
-        Item(item_id=item_id, role="assistant", status="in_progress"),
-        ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
-        job,
-    )
-    assert await sessions.create_response(pipe, session, response) == "ok"
-    return session, job
+    session = await open_session(pipe)
+    return session, await ask(pipe, session, "Hello?")
 
 
 async def shown(pipe: Pipe, session: SessionKeys) -> list[Message]:
-    reply = await pipe.command("XRANGE", session.out, "-", "+")
-    return [decode(fields_of(fields)[b"m"], Message) for _, fields in reply][1:]
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not await condition():
-            await asyncio.sleep(0.01)  # polling a broker, which cannot call back
+    """What the gateway was given after the response began."""
+    return (await stages.shown(pipe, session))[1:]
 
 
 async def pending(pipe: Pipe) -> int:
@@ -127,15 +105,11 @@ async def test_every_job_is_done_once_and_never_more_than_the_slots_at_a_time(
         consuming(stages[0], pipe, redis_url, "worker_1"),
         consuming(stages[1], pipe, redis_url, "worker_2"),
     ):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     for session, job in made:
         text = TextDelta(response_id=job.response_id, segment=0, text="Hello.")
         assert await shown(pipe, session) == [text]
     assert all(stage.most <= 3 for stage in stages)
-
-
-async def _empty(pipe: Pipe) -> bool:
-    return int(await pipe.command("XLEN", SHARD.jobs("llm"))) == 0
 
 
 async def test_a_consumer_takes_no_more_than_it_has_slots_for(pipe: Pipe, redis_url: str) -> None:
@@ -149,14 +123,10 @@ async def test_a_consumer_takes_no_more_than_it_has_slots_for(pipe: Pipe, redis_
         await respond(pipe)
     stage = Stage(work, slots=2)
     async with consuming(stage, pipe, redis_url):
-        await until(lambda: _is(lambda: len(stage.running) == 2))
+        await until(lambda: len(stage.running) == 2)
         assert await pending(pipe) == 2
         release.set()
-        await until(lambda: _empty(pipe))
-
-
-async def _is(condition: Callable[[], bool]) -> bool:
-    return condition()
+        await until(lambda: done(pipe, "llm"))
 
 
 async def test_a_dead_workers_job_is_taken_over(pipe: Pipe, redis_url: str) -> None:
@@ -171,7 +141,7 @@ async def test_a_dead_workers_job_is_taken_over(pipe: Pipe, redis_url: str) -> N
         await job.finish([answered(job)])
 
     async with consuming(Stage(work), pipe, redis_url):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     assert attempts == [2]
     text = TextDelta(response_id=job.response_id, segment=0, text="Hello.")
     assert await shown(pipe, session) == [text]
@@ -199,7 +169,7 @@ async def test_a_running_job_keeps_its_lease(
         consuming(Stage(work), pipe, redis_url, "worker_1"),
         consuming(Stage(work), pipe, redis_url, "worker_2"),
     ):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     assert len(starts) == 1
     assert max(idle_ms) < 300
 
@@ -216,7 +186,7 @@ async def test_a_job_that_raises_is_tried_three_times_then_buried(
     session, job = await respond(pipe)
     other, _ = await respond(pipe)
     async with consuming(Stage(work), pipe, redis_url):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     assert sorted(attempts) == [1, 1, 2, 2, 3, 3]
     told = ResponseFailed(
         response_id=job.response_id, message="ValueError: the engine cannot do this"
@@ -238,7 +208,7 @@ async def test_a_job_whose_worker_died_every_time_is_buried(pipe: Pipe, redis_ur
         raise AssertionError("a poisonous job must not be started again")
 
     async with consuming(Stage(work), pipe, redis_url):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     [failed] = await shown(pipe, session)
     assert isinstance(failed, ResponseFailed)
     assert failed.response_id == job.response_id
@@ -252,7 +222,7 @@ async def test_a_job_that_cannot_be_read_is_buried(pipe: Pipe, redis_url: str) -
         raise AssertionError("an unreadable job reached the stage")
 
     async with consuming(Stage(work), pipe, redis_url):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     [(_, fields)] = await pipe.command("XRANGE", SHARD.dead, "-", "+")
     assert b"unreadable message" in fields_of(fields)[b"error"]
 
@@ -272,12 +242,12 @@ async def test_an_interruption_stops_the_work_and_nothing_stale_is_shown(
     session, job = await respond(pipe)
     stage = Stage(work)
     async with consuming(stage, pipe, redis_url) as consumer:
-        await until(lambda: _is(lambda: bool(stage.running)))
+        await until(lambda: bool(stage.running))
         assert await sessions.interrupt(pipe, session) == "ok"
         consumer.cancel(session.session_id, 1)
         async with asyncio.timeout(SOON_S):
             await stopped.wait()
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     text = TextDelta(response_id=job.response_id, segment=0, text="Hello.")
     assert await shown(pipe, session) == [text, Interrupted(reason="client_cancelled")]
     assert await pending(pipe) == 0
@@ -295,11 +265,11 @@ async def test_cancelling_an_older_epoch_leaves_newer_work_alone(
     session, _ = await respond(pipe)
     stage = Stage(work)
     async with consuming(stage, pipe, redis_url) as consumer:
-        await until(lambda: _is(lambda: bool(stage.running)))
+        await until(lambda: bool(stage.running))
         consumer.cancel(session.session_id, 0)
         consumer.cancel("sess_of_somebody_else", 7)
         release.set()
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     assert len(await shown(pipe, session)) == 1
 
 
@@ -315,7 +285,7 @@ async def test_draining_finishes_what_is_at_hand_and_takes_nothing_new(
     first, _ = await respond(pipe)
     stage = Stage(work, slots=1)
     async with consuming(stage, pipe, redis_url) as consumer:
-        await until(lambda: _is(lambda: bool(stage.running)))
+        await until(lambda: bool(stage.running))
         second, _ = await respond(pipe)
         await consumer.stop()
         release.set()
@@ -334,9 +304,9 @@ async def test_a_job_too_long_to_drain_is_handed_on(pipe: Pipe, redis_url: str) 
     session, _ = await respond(pipe)
     stuck = Stage(endless)
     async with consuming(stuck, pipe, redis_url, "worker_1", drain_s=0.01):
-        await until(lambda: _is(lambda: bool(stuck.running)))
+        await until(lambda: bool(stuck.running))
     async with consuming(Stage(quick), pipe, redis_url, "worker_2"):
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
     assert len(await shown(pipe, session)) == 1
 
 
@@ -346,7 +316,7 @@ async def test_a_broker_that_lost_its_data_is_worked_for_again(pipe: Pipe, redis
 
     async with consuming(Stage(work), pipe, redis_url):
         await respond(pipe)
-        await until(lambda: _empty(pipe))
+        await until(lambda: done(pipe, "llm"))
         await pipe.command("FLUSHALL")
         session, _ = await respond(pipe)
         await until(lambda: _one_shown(pipe, session))

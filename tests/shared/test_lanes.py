@@ -1,7 +1,7 @@
 """Lanes: order, ownership, and moving without a gap."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,9 +17,9 @@ from shared.lanes import Checkpoint, LaneKeeper, LaneWriter, OwnedLane, before, 
 from shared.messages import Command, Frame, Item, LaneEntry, SessionConfig, SpeechStarted, decode
 from shared.scripts import sessions
 from shared.scripts.lanes import Heard, acquire_lane, checkpoint_lane, emit_lane, hold_lane
+from tests.stages import until
 
 KEYSPACE = Keyspace(shards=2, lanes=4)
-SOON_S = 10.0
 
 entry_ids = st.builds("{}-{}".format, st.integers(0, 2**44), st.integers(0, 2**64 - 1))
 
@@ -195,12 +195,6 @@ async def keeping(
         await asyncio.gather(beat, task, return_exceptions=True)
         await heartbeat.sign_off(pipe, name)
         await reader.aclose()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not condition():
-            await asyncio.sleep(0.01)  # polling another task's view of a broker
 
 
 def write(writer: LaneWriter, names: list[str], start: int, count: int) -> None:

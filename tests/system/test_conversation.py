@@ -27,9 +27,7 @@ from workers.stt.engines import SttEngine, Utterance, create
 DATA = Path(__file__).parent.parent / "data"
 QUESTIONS = {
     "question.wav": "Can you please tell me what the name of the capital city of France is?",
-    "question-sky.wav": (
-        "Could you please tell me why it is that the sky is blue on a clear day?"
-    ),
+    "question-sky.wav": ("Could you please tell me why it is that the sky is blue on a clear day?"),
 }
 SPOKEN_S = 60.0
 

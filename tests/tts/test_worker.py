@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,15 +20,12 @@ class Metronome:
     """Speaks a segment as chunks of 100 samples, one for each word; waits at `hold` chunks."""
 
     model = name = "metronome"
+    voices: ClassVar[list[str]] = ["metronome"]
 
     def __init__(self, hold: int | None = None) -> None:
         self.hold = hold
         self.released = threading.Event()
         self.closed = threading.Event()
-
-    @property
-    def voices(self) -> list[str]:
-        return ["metronome"]
 
     def load(self) -> None:
         pass

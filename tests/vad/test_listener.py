@@ -10,8 +10,8 @@ from shared.keys import Keyspace
 from shared.messages import (
     Cleared,
     Command,
-    Committed,
     CommitRefused,
+    Committed,
     Frame,
     ListenerState,
     OutMessage,

@@ -191,7 +191,8 @@ class LlmStage:
         """The conversation before the answer, oldest first."""
         pipe, session = self.context.pipe, job.session
         ids = await pipe.command("LRANGE", session.order, 0, -1)
-        ids = ids[: ids.index(message.item_id.encode())]
+        answer = message.item_id.encode()
+        ids = ids[: ids.index(answer)] if answer in ids else ids
         if not ids:
             return []
         saved = await pipe.command("HMGET", session.items, *ids)

@@ -6,7 +6,7 @@ drops the samples it already has.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ class TtsStage:
                 marks = {}
         await job.finish([_chunk(message, offset, None, marks)])
 
-    async def _speak(self, message: TtsJob) -> AsyncIterator[Int16]:
+    async def _speak(self, message: TtsJob) -> AsyncGenerator[Int16, None]:
         text = speakable(message.text)
         if not text:
             return
@@ -71,7 +71,7 @@ def _chunk(
     )
 
 
-async def in_thread(chunks: Iterator[Int16]) -> AsyncIterator[Int16]:
+async def in_thread(chunks: Iterator[Int16]) -> AsyncGenerator[Int16, None]:
     """Iterates a blocking generator in a thread; closing it stops the generator between steps."""
     step: asyncio.Future[Int16 | None] | None = None
     try:
