@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -20,10 +19,10 @@ class Metronome:
     """Speaks a segment as chunks of 100 samples, one for each word; waits at `hold` chunks."""
 
     model = name = "metronome"
-    voices: ClassVar[list[str]] = ["metronome"]
 
     def __init__(self, hold: int | None = None) -> None:
         self.hold = hold
+        self.voices = ["metronome"]
         self.released = threading.Event()
         self.closed = threading.Event()
 
