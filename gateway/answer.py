@@ -1,5 +1,6 @@
 """One response on its way to the client: its text, its audio, how it ended. No I/O."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,25 +14,24 @@ Status = Literal["completed", "incomplete", "cancelled", "failed"]
 class Answer:
     """What has come of a response so far.
 
-    `texts` holds each segment's text; `marks` when the turn reached each stage.
+    `texts` holds each segment's text; `marks` when the turn reached each stage. `sample_rate` is
+    its audio's, in Hz. `cut_at_ms` is where the client says it stopped playing, if it said so.
     """
 
     response_id: str
     item_id: str
     modality: Literal["audio", "text"]
+    sample_rate: int
     playout: Playout
     texts: dict[int, str] = field(default_factory=dict)
     marks: Marks = field(default_factory=dict)
     done: TextDone | None = None
+    cut_at_ms: int | None = None
 
     @classmethod
     def begun(cls, created: ResponseCreated, sample_rate: int, lead_s: float) -> "Answer":
         playout = Playout(sample_rate, lead_s)
-        return cls(created.response_id, created.item_id, created.modality, playout)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts[segment] for segment in sorted(self.texts))
+        return cls(created.response_id, created.item_id, created.modality, sample_rate, playout)
 
     @property
     def finished(self) -> bool:
@@ -40,11 +40,17 @@ class Answer:
             return False
         return self.modality == "text" or self.playout.finished
 
+    @property
+    def sent_ms(self) -> int:
+        """How much of its audio has gone out, in milliseconds begun."""
+        return math.ceil(self.playout.sent_samples * 1000 / self.sample_rate)
+
     def add(self, message: TextDelta | TextDone | AudioChunk) -> None:
         """Takes in what a worker emitted.
 
         Raises:
             PlayoutError: audio is missing.
+            AudioError: bytes that are not PCM16.
         """
         if isinstance(message, TextDelta):
             self.texts[message.segment] = self.texts.get(message.segment, "") + message.text
@@ -57,10 +63,17 @@ class Answer:
         else:
             self.playout.add(message.segment, message.offset, message.pcm, message.final)
 
+    def whole(self) -> str:
+        """Its words, as far as the client played them if it said so."""
+        if self.cut_at_ms is not None:
+            samples = self.cut_at_ms * self.sample_rate // 1000
+            return self.playout.text_until(samples, self.texts)
+        return "".join(self.texts[segment] for segment in sorted(self.texts))
+
     def heard(self, now_s: float) -> str:
         """The words that have reached the client."""
-        if self.modality == "text":
-            return self.text
+        if self.modality == "text" or self.cut_at_ms is not None:
+            return self.whole()
         return self.playout.heard_text(now_s, self.texts)
 
     def item(self, status: Status, text: str) -> Item:

@@ -40,8 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/ready", responses={503: {"model": Health}})
     async def ready(response: Response) -> Health:
-        """Whether every stage has a live worker with its model loaded."""
-        missing = await serving().missing_stages()
+        """Whether every stage has a live worker with its model loaded, or what is missing."""
+        missing = await serving().missing()
         if not missing:
             return Health(status="ready")
         response.status_code = 503

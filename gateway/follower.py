@@ -9,9 +9,11 @@ slowly, all the time.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from shared.broker import BLOCK_MS, Pipe, stream_entries
 from shared.keys import Keyspace, SessionKeys
@@ -19,6 +21,7 @@ from shared.messages import MessageError, OutMessage, decode
 
 _READ_ENTRIES = 256
 _SWEEP_S = 10.0
+_RETRY_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +59,20 @@ class Follower:
         self._followed.pop(session_id, None)
 
     async def run(self) -> None:
-        """Follows until cancelled."""
+        """Follows until cancelled, however long the broker may be away."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen(), name="doorbell")
+            tasks.create_task(self._persist(self._listen), name="doorbell")
+            tasks.create_task(self._persist(self._deliver), name="output reader")
             tasks.create_task(self._sweep(), name="sweep")
-            tasks.create_task(self._deliver(), name="output reader")
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except RedisError as error:
+                log.error("the sessions' output cannot be read: %s", error)
+                await asyncio.sleep(_RETRY_S)
+                self._ring(*self._followed)
 
     def _ring(self, *session_ids: str) -> None:
         self._rung.update(session_ids)

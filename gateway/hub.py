@@ -6,9 +6,11 @@ import logging
 import secrets
 from collections.abc import AsyncIterator
 
+from redis.exceptions import RedisError
+
 from gateway.follower import Follower
 from gateway.session import Session
-from shared.broker import Pipe, connect
+from shared.broker import UNREACHABLE, Pipe, connect
 from shared.heartbeat import living
 from shared.ids import new_id
 from shared.keys import Keyspace
@@ -18,7 +20,14 @@ from shared.scripts import SESSION_TTL_S
 from shared.scripts import sessions as scripts
 from shared.settings import STAGES, Settings
 
+# How long a client, or a load balancer that asks, is kept waiting for a broker that is away.
+_PATIENCE_S = 5.0
+
 log = logging.getLogger(__name__)
+
+
+class Unavailable(Exception):
+    """No session can be opened now."""
 
 
 class Hub:
@@ -37,20 +46,36 @@ class Hub:
     async def session(
         self, config: SessionConfig, *, lead_s: float | None
     ) -> AsyncIterator[Session]:
-        """A new session, closed at the end of the block.
+        """A new session, closed at the end of the block. `lead_s` as in `Session`.
 
-        `lead_s` bounds how far ahead of the client's playing its audio is sent; None leaves the
-        pace to the client.
+        Raises:
+            Unavailable: the broker is out of reach.
         """
+        session = await self._open(config, lead_s)
+        session_id = session.keys.session_id
+        log.info("session %s opened", session_id)
+        try:
+            yield session
+        finally:
+            del self._sessions[session_id]
+            self._follower.unfollow(session_id)
+            try:
+                await asyncio.shield(session.close())
+                log.info("session %s closed", session_id)
+            except UNREACHABLE as error:
+                log.warning("session %s is left to expire: %s", session_id, error)
+
+    async def _open(self, config: SessionConfig, lead_s: float | None) -> Session:
         keys = self._keyspace.session(new_id("sess"))
-        await self._follower.listening.wait()
-        await scripts.attach(
-            self._pipe,
-            keys,
-            gateway=self._gateway,
-            token=secrets.token_urlsafe(24),
-            config=config,
-        )
+        token = secrets.token_urlsafe(24)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._follower.listening.wait()
+                await scripts.attach(
+                    self._pipe, keys, gateway=self._gateway, token=token, config=config
+                )
+        except (TimeoutError, *UNREACHABLE) as error:
+            raise Unavailable("the broker is out of reach") from error
         session = Session(
             keys,
             config,
@@ -61,18 +86,16 @@ class Hub:
         )
         self._sessions[keys.session_id] = session
         session.command("open")
-        log.info("session %s opened", keys.session_id)
-        try:
-            yield session
-        finally:
-            del self._sessions[keys.session_id]
-            self._follower.unfollow(keys.session_id)
-            await asyncio.shield(session.close())
-            log.info("session %s closed", keys.session_id)
+        return session
 
-    async def missing_stages(self) -> list[str]:
-        """Stages without a live worker whose model is loaded."""
-        ready = {worker.stage for worker in await living(self._pipe) if worker.ready}
+    async def missing(self) -> list[str]:
+        """What is missing to serve a turn: stages without a live worker whose model is loaded,
+        or "broker"."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                ready = {worker.stage for worker in await living(self._pipe) if worker.ready}
+        except (TimeoutError, *UNREACHABLE):
+            return ["broker"]
         return [stage for stage in STAGES if stage not in ready]
 
     async def keep_alive(self) -> None:
@@ -80,7 +103,14 @@ class Hub:
         while True:
             await asyncio.sleep(SESSION_TTL_S / 4)
             sessions = list(self._sessions.values())
-            await asyncio.gather(*(scripts.touch(self._pipe, s.keys) for s in sessions))
+            try:
+                await asyncio.gather(*(scripts.touch(self._pipe, s.keys) for s in sessions))
+            except RedisError as error:
+                log.warning("the sessions' keys were not renewed: %s", error)
+
+    async def flush(self) -> None:
+        """Waits until the broker has the last audio and commands of the sessions served here."""
+        await self._lanes.flush()
 
 
 @contextlib.asynccontextmanager
@@ -88,8 +118,10 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
     """This process's hub, connected."""
     gateway = new_id("gw")
     keyspace = Keyspace(settings.shards, settings.lanes)
-    subscriber = connect(settings.redis_url, blocking=True)
-    async with Pipe(connect(settings.redis_url)) as pipe:
+    async with (
+        contextlib.aclosing(connect(settings.redis_url, blocking=True)) as subscriber,
+        Pipe(connect(settings.redis_url)) as pipe,
+    ):
         follower = Follower(pipe, subscriber, keyspace, gateway)
         opened = Hub(settings, pipe, follower, gateway)
         async with asyncio.TaskGroup() as tasks:
@@ -98,6 +130,6 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
                 tasks.create_task(opened.keep_alive(), name="session keys"),
             ]
             yield opened
+            await opened.flush()
             for keeper in keepers:
                 keeper.cancel()
-    await subscriber.aclose()

@@ -9,13 +9,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from gateway.answer import Answer, Status
 from gateway.playout import PlayoutError
-from shared.audio import Int16
+from shared.audio import AudioError, Int16
 from shared.broker import Pipe
 from shared.ids import new_id, now_ms
 from shared.keys import SessionKeys
@@ -65,10 +65,17 @@ class ResponseEnded:
 
 
 ClientEvent = OutMessage | AudioOut | ResponseEnded
+Reply = TypeVar("Reply", bound=str)
 
 
 class SessionEnded(Exception):
     """The session is over: it expired, or another gateway serves it."""
+
+
+def _still_there(status: Reply) -> Reply:
+    if status == "gone":
+        raise SessionEnded("the session has expired")
+    return status
 
 
 class Session:
@@ -144,8 +151,7 @@ class Session:
 
     async def add_item(self, item: Item) -> None:
         """Adds an item at the end of the conversation; starts nothing."""
-        if await scripts.put_item(self._pipe, self.keys, item) == "gone":
-            raise SessionEnded("the session has expired")
+        _still_there(await scripts.put_item(self._pipe, self.keys, item))
 
     async def respond(
         self,
@@ -171,30 +177,37 @@ class Session:
             ),
         )
         status = await scripts.create_response(self._pipe, self.keys, response)
-        if status == "gone":
-            raise SessionEnded("the session has expired")
-        return status == "ok"
+        return _still_there(status) == "ok"
 
-    async def cancel(self) -> bool:
-        """Cancels the active response; False if there is none."""
-        return await scripts.interrupt(self._pipe, self.keys) == "ok"
+    async def cancel(self, response_id: str | None = None) -> bool:
+        """Cancels the active response; False if there is none, or it is not the one named."""
+        active = self._answer.response_id if self._answer else None
+        if response_id not in (None, active):
+            return False
+        return _still_there(await scripts.interrupt(self._pipe, self.keys)) == "ok"
 
-    async def truncate(self, item_id: str, audio_end_ms: int) -> str | None:
-        """Cuts the last answer to what was heard; its text, or None if `item_id` is another."""
-        answer = self._last_answer
-        if answer is None or answer.item_id != item_id:
-            return None
-        samples = audio_end_ms * self.config.output_rate // 1000
-        text = answer.playout.text_until(samples, answer.texts)
-        await self.add_item(answer.item("incomplete", text))
-        return text
+    def spoken(self, item_id: str) -> Answer | None:
+        """The answer whose item this is: the one being played, or the last."""
+        for answer in (self._answer, self._last_answer):
+            if answer is not None and answer.item_id == item_id and answer.modality == "audio":
+                return answer
+        return None
+
+    async def truncate(self, answer: Answer, audio_end_ms: int) -> None:
+        """Cuts a spoken answer to what the client says it played."""
+        answer.cut_at_ms = audio_end_ms
+        if answer is self._last_answer:
+            await self.add_item(answer.item("incomplete", answer.whole()))
 
     async def close(self) -> None:
         """Ends the session and removes what the broker holds of it."""
         self.command("close")
-        if self._last_answer is not None:
-            await self._pipe.command("DEL", self.keys.response(self._last_answer.response_id))
-        await scripts.forget(self._pipe, self.keys)
+        active, _ = await asyncio.gather(
+            self._pipe.command("HGET", self.keys.state, "response"),
+            scripts.forget(self._pipe, self.keys),
+        )
+        if active:
+            await self._pipe.command("DEL", self.keys.response(active.decode()))
 
     # --- out ---
 
@@ -232,7 +245,7 @@ class Session:
         if answer is None or answer.done is None or not answer.finished:
             return None
         status: Status = "completed" if answer.done.finish == "stop" else "incomplete"
-        return await self._end(answer, status, answer.text)
+        return await self._end(answer, status, answer.whole())
 
     async def _next(self) -> OutMessage | None:
         """The next message, or None when audio is due first."""
@@ -276,7 +289,7 @@ class Session:
             return [await self._fail(answer, message.message)]
         try:
             answer.add(message)
-        except PlayoutError as error:
+        except (PlayoutError, AudioError) as error:
             return [await self._fail(answer, f"audio was lost: {error}")]
         return [message]
 

@@ -5,43 +5,37 @@ server sends at most one frame for each it receives, with exactly as many sample
 last frame of audio had, the last one padded with silence, then the four bytes `DONE`.
 """
 
-import asyncio
-import contextlib
-import logging
-
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from gateway.hub import Hub
-from gateway.session import ResponseEnded, Session, SessionEnded
+from gateway.protocols import wire
+from gateway.protocols.wire import Client
+from gateway.session import ResponseEnded, Session
 from shared.audio import SAMPLE_RATE, pcm16
 from shared.messages import SessionConfig, TurnDetection
 
 DONE = b"DONE"
 
-log = logging.getLogger(__name__)
-
 
 async def serve(socket: WebSocket, hub: Hub) -> None:
     """Serves one client of the original protocol until it goes."""
-    await socket.accept()
     config = SessionConfig(
         turn_detection=TurnDetection(silence_ms=hub.settings.silence_ms),
         output_rate=SAMPLE_RATE,
     )
-    async with hub.session(config, lead_s=None) as session:
-        client = _Client(socket, session)
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(client.follow(), name="session events")
-            with contextlib.suppress(WebSocketDisconnect):  # an abrupt end is the usual one
-                await client.converse()
-            following.cancel()
+    await wire.serve(socket, hub, config, _converse, lead_s=None)
 
 
-class _Client:
+async def _converse(client: Client, session: Session) -> None:
+    connection = _Connection(client, session)
+    await wire.both(connection.listen(), connection.follow())
+
+
+class _Connection:
     """One connection: a frame in, at most one frame out."""
 
-    def __init__(self, socket: WebSocket, session: Session) -> None:
-        self._socket = socket
+    def __init__(self, client: Client, session: Session) -> None:
+        self._client = client
         self._session = session
         self._frame_samples = 0
         self._answering = False
@@ -49,37 +43,26 @@ class _Client:
 
     async def follow(self) -> None:
         """Keeps the answer up to date; its audio goes out as the client's frames come in."""
-        try:
-            async for event in self._session.events():
-                if isinstance(event, ResponseEnded):
-                    self._over = self._answering
-        except SessionEnded as error:
-            log.info("session %s: %s", self._session.keys.session_id, error)
-            await self._socket.close(code=1012)
+        async for event in self._session.events():
+            if isinstance(event, ResponseEnded):
+                self._over = self._answering
 
-    async def converse(self) -> None:
-        """Takes frames and answers each, until the client goes."""
+    async def listen(self) -> None:
+        """Takes frames and answers each."""
         while True:
-            frame = await self._receive()
+            frame = await self._client.receive()
+            if isinstance(frame, str):
+                continue  # the protocol has no text frames
             samples = pcm16(frame[: len(frame) & ~1])  # half a sample cannot be played
             if len(samples):
                 self._frame_samples = len(samples)
                 self._session.push(samples)
             await self._reply()
 
-    async def _receive(self) -> bytes:
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message["code"])
-            frame: bytes | None = message.get("bytes")
-            if frame is not None:  # the protocol has no text frames
-                return frame
-
     async def _reply(self) -> None:
         if self._over:
             self._over = self._answering = False
-            await self._socket.send_bytes(DONE)
+            await self._client.send(DONE)
             return
         if not self._frame_samples:
             return
@@ -88,6 +71,6 @@ class _Client:
             return
         self._answering = True
         padding = bytes(2 * (self._frame_samples - len(samples)))
-        await self._socket.send_bytes(samples.tobytes() + padding)
+        await self._client.send(samples.tobytes() + padding)
         if await self._session.conclude() is not None:
             self._over = True

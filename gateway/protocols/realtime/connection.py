@@ -1,9 +1,6 @@
 """One client of the Realtime protocol: its events in, the session's events out."""
 
-import asyncio
-import contextlib
-import logging
-from typing import Any, Literal, cast
+from typing import assert_never
 
 import msgspec
 from openai.types.realtime import (
@@ -12,25 +9,33 @@ from openai.types.realtime import (
     InputAudioBufferAppendEvent,
     InputAudioBufferClearEvent,
     InputAudioBufferCommitEvent,
+    ResponseCancelEvent,
     ResponseCreateEvent,
-    SessionUpdateEvent,
 )
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from gateway.hub import Hub
+from gateway.protocols import wire
 from gateway.protocols.realtime import effective, outgoing
-from gateway.protocols.realtime.formats import FORMATS, Microphone
-from gateway.protocols.realtime.incoming import ClientEvent, ProtocolError, audio_bytes, parse
+from gateway.protocols.realtime.effective import Configuration
+from gateway.protocols.realtime.formats import Microphone
+from gateway.protocols.realtime.incoming import (
+    ClientEvent,
+    ProtocolError,
+    SessionUpdate,
+    audio_bytes,
+    item_of,
+    parse,
+)
 from gateway.protocols.realtime.outgoing import Event, ResponseView, event
-from gateway.session import AudioOut, ResponseEnded, Session, SessionEnded
+from gateway.protocols.wire import Client
+from gateway.session import AudioOut, ResponseEnded, Session
 from gateway.session import ClientEvent as SessionEvent
-from shared.audio import AudioError
 from shared.ids import new_id
 from shared.messages import (
     Cleared,
     CommitRefused,
     Committed,
-    Item,
     ResponseCreated,
     SpeechStarted,
     SpeechStopped,
@@ -42,59 +47,71 @@ from shared.messages import (
 # Ahead of the client's playing: enough to ride out a network's hiccup, little enough that what
 # was sent is not far from what was heard.
 _LEAD_S = 1.0
-_LONGEST_TEXT = 32_768
 
-log = logging.getLogger(__name__)
+_REFUSED: effective.Refused = {
+    ("audio",): (),
+    ("conversation",): ("auto",),
+    ("input",): (),
+    ("metadata",): ({},),
+    ("parallel_tool_calls",): (True,),
+    ("prompt",): (),
+    ("reasoning",): (),
+    ("tool_choice",): ("auto", "none"),
+    ("tools",): ([],),
+}
 
 
 async def serve(socket: WebSocket, hub: Hub) -> None:
     """Serves one client of the Realtime protocol until it goes."""
     offered = socket.scope.get("subprotocols") or []
-    await socket.accept(subprotocol="realtime" if "realtime" in offered else None)
     model = socket.query_params.get("model") or hub.settings.llm_model
-    configuration = effective.initial(hub.settings, model)
+    configuration = Configuration(hub.settings, model)
     timings = socket.query_params.get("timings") == "true"
-    config = effective.config_of(configuration)
-    async with hub.session(config, lead_s=_LEAD_S) as session:
-        connection = _Connection(socket, session, configuration, timings=timings)
-        async with asyncio.TaskGroup() as tasks:
-            showing = tasks.create_task(connection.show(), name="session events")
-            with contextlib.suppress(WebSocketDisconnect):
-                await connection.listen()
-            showing.cancel()
+
+    async def converse(client: Client, session: Session) -> None:
+        connection = _Connection(client, session, configuration, timings=timings)
+        await connection.greet()
+        await wire.both(connection.listen(), connection.show())
+
+    await wire.serve(
+        socket,
+        hub,
+        configuration.meaning,
+        converse,
+        lead_s=_LEAD_S,
+        subprotocol="realtime" if "realtime" in offered else None,
+    )
 
 
 class _Connection:
-    """The state of one connection: the configuration as shown, the item and response at hand."""
+    """The state of one connection: the configuration, the items' ids, the response at hand."""
 
     def __init__(
-        self, socket: WebSocket, session: Session, configuration: Event, *, timings: bool
+        self, client: Client, session: Session, configuration: Configuration, *, timings: bool
     ) -> None:
-        self._socket = socket
+        self._client = client
         self._session = session
-        self._configuration = {**configuration, "id": session.keys.session_id}
+        self._configuration = configuration
         self._timings = timings
         self._conversation_id = new_id("conv")
-        self._microphone = Microphone(self._format("input"))
-        self._last_item: str | None = None
+        self._microphone = Microphone(configuration.input_format)
+        self._items: list[str] = []
         self._view: ResponseView | None = None
-        self._view_previous: str | None = None
-        self._speaker = self._format("output")
+
+    async def greet(self) -> None:
+        """Tells the client what it gets if it asks for nothing."""
+        await self._send(self._session_event("session.created"))
 
     # --- what the client sends ---
 
     async def listen(self) -> None:
-        """Takes the client's events, until it goes."""
-        await self._send(event("session.created", session=self._configuration))
+        """Takes the client's events."""
         while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message["code"])
+            frame = await self._client.receive()
             try:
-                text = message.get("text")
-                if text is None:
+                if isinstance(frame, bytes):
                     raise ProtocolError("events must be text frames of JSON, not binary")
-                await self._obey(parse(text))
+                await self._obey(parse(frame))
             except ProtocolError as problem:
                 await self._send(outgoing.error(problem))
 
@@ -102,18 +119,19 @@ class _Connection:
         try:
             await self._dispatch(request)
         except ProtocolError as problem:
-            problem.event_id = problem.event_id or request.event_id
+            problem.event_id = request.event_id
             raise
 
     async def _dispatch(self, request: ClientEvent) -> None:
         match request:
             case InputAudioBufferAppendEvent():
-                self._append(request)
+                self._append(audio_bytes(request))
             case InputAudioBufferCommitEvent():
-                self._session.command("commit", request.event_id)
+                self._commit(request.event_id)
             case InputAudioBufferClearEvent():
+                self._microphone = Microphone(self._configuration.input_format)
                 self._session.command("clear")
-            case SessionUpdateEvent():
+            case SessionUpdate():
                 await self._update(request)
             case ConversationItemCreateEvent():
                 await self._create_item(request)
@@ -121,81 +139,81 @@ class _Connection:
                 await self._truncate(request)
             case ResponseCreateEvent():
                 await self._respond(request)
+            case ResponseCancelEvent():
+                await self._cancel(request)
             case _:
-                await self._cancel()
+                assert_never(request)
 
-    def _append(self, request: InputAudioBufferAppendEvent) -> None:
-        try:
-            samples = self._microphone.take(audio_bytes(request))
-        except AudioError as error:
-            raise ProtocolError(f"audio: {error}", param="audio") from error
+    def _append(self, audio: bytes) -> None:
+        samples = self._microphone.take(audio)
         if len(samples):
             self._session.push(samples)
 
-    async def _update(self, request: SessionUpdateEvent) -> None:
+    def _commit(self, reference: str | None) -> None:
+        rest = self._microphone.end()
+        self._microphone = Microphone(self._configuration.input_format)
+        if len(rest):
+            self._session.push(rest)
+        self._session.command("commit", reference)
+
+    async def _update(self, request: SessionUpdate) -> None:
         update = request.session.model_dump(exclude_unset=True)
-        self._configuration = effective.updated(self._configuration, update)
-        if self._microphone.format is not self._format("input"):
-            self._microphone = Microphone(self._format("input"))
-        await self._session.configure(effective.config_of(self._configuration))
-        await self._send(event("session.updated", session=self._configuration))
+        configuration = self._configuration.updated(update)
+        if self._view and configuration.output_format is not self._configuration.output_format:
+            param = "session.audio.output.format"
+            raise ProtocolError(f"{param} cannot change while a response is active", param=param)
+        if configuration.input_format is not self._microphone.format:
+            self._microphone = Microphone(configuration.input_format)
+        self._configuration = configuration
+        await self._session.configure(configuration.meaning)
+        await self._send(self._session_event("session.updated"))
 
     async def _create_item(self, request: ConversationItemCreateEvent) -> None:
-        fields = request.item.model_dump(exclude_none=True)
-        if fields.get("type") != "message":
-            raise ProtocolError(
-                f"items of type {fields.get('type')} are not supported by this server",
-                param="item.type",
-            )
-        if request.previous_item_id not in (None, self._last_item):
+        item = item_of(request)
+        last = self._items[-1] if self._items else None
+        if "previous_item_id" in request.model_fields_set and request.previous_item_id != last:
             raise ProtocolError(
                 "previous_item_id must be absent: items are added at the end",
                 param="previous_item_id",
             )
-        item = Item(
-            item_id=fields.get("id") or new_id("item"),
-            role=fields["role"],
-            text=_text_of(fields["content"]),
-        )
+        if item.item_id in self._items:
+            raise ProtocolError(
+                f"item.id: the conversation has an item {item.item_id!r} already",
+                code="item_create_duplicate_item_id",
+                param="item.id",
+            )
         await self._session.add_item(item)
-        previous, self._last_item = self._last_item, item.item_id
-        await self._send(*outgoing.item_added(outgoing.item_json(item), previous))
+        await self._send(*outgoing.item_added(outgoing.item_json(item), self._add(item.item_id)))
 
     async def _truncate(self, request: ConversationItemTruncateEvent) -> None:
-        text = await self._session.truncate(request.item_id, request.audio_end_ms)
-        if text is None:
+        answer = self._session.spoken(request.item_id)
+        if answer is None:
             raise ProtocolError(
-                f"item_id: the last answer is not {request.item_id!r}",
+                f"item_id: the last spoken answer is not {request.item_id!r}",
                 code="item_truncate_invalid_item_id",
                 param="item_id",
             )
-        await self._send(
-            event(
-                "conversation.item.truncated",
-                item_id=request.item_id,
-                content_index=request.content_index,
-                audio_end_ms=request.audio_end_ms,
+        if request.content_index != 0:
+            raise ProtocolError(
+                "content_index must be 0: an answer has one part", param="content_index"
             )
-        )
+        if not 0 <= request.audio_end_ms <= answer.sent_ms:
+            raise ProtocolError(
+                f"audio_end_ms must be from 0 to {answer.sent_ms}, the audio sent so far",
+                param="audio_end_ms",
+            )
+        await self._session.truncate(answer, request.audio_end_ms)
+        place = request.model_dump(include={"item_id", "content_index", "audio_end_ms"})
+        await self._send(event("conversation.item.truncated", **place))
 
     async def _respond(self, request: ResponseCreateEvent) -> None:
         wanted = request.response.model_dump(exclude_none=True) if request.response else {}
-        known = {"instructions", "output_modalities", "max_output_tokens"}
-        for name in wanted.keys() - known:
-            raise ProtocolError(
-                f"response.{name} is not supported by this server", param=f"response.{name}"
-            )
+        effective.refuse(wanted, _REFUSED, "response")
         modalities = wanted.get("output_modalities")
-        if modalities not in (None, ["audio"], ["text"]):
-            raise ProtocolError(
-                'response.output_modalities must be ["audio"] or ["text"]',
-                param="response.output_modalities",
-            )
-        tokens = wanted.get("max_output_tokens")
         begun = await self._session.respond(
             instructions=wanted.get("instructions"),
-            modality=cast(Literal["audio", "text"], modalities[0]) if modalities else None,
-            max_output_tokens=tokens if isinstance(tokens, int) else None,
+            modality=effective.modality(modalities, "response") if modalities else None,
+            max_output_tokens=effective.most_tokens(wanted.get("max_output_tokens"), "response"),
         )
         if not begun:
             raise ProtocolError(
@@ -203,8 +221,8 @@ class _Connection:
                 code="conversation_already_has_active_response",
             )
 
-    async def _cancel(self) -> None:
-        if not await self._session.cancel():
+    async def _cancel(self, request: ResponseCancelEvent) -> None:
+        if not await self._session.cancel(request.response_id):
             raise ProtocolError(
                 "Cancellation failed: no active response found", code="response_cancel_not_active"
             )
@@ -212,18 +230,14 @@ class _Connection:
     # --- what it is shown ---
 
     async def show(self) -> None:
-        """Sends the session's events, until it ends."""
-        try:
-            async for happened in self._session.events():
-                await self._send(*self._shown(happened))
-        except SessionEnded as error:
-            log.info("session %s: %s", self._session.keys.session_id, error)
-            await self._socket.close(code=1012)
+        """Sends the session's events."""
+        async for happened in self._session.events():
+            await self._send(*self._shown(happened))
 
     def _shown(self, happened: SessionEvent) -> list[Event]:
         match happened:
             case AudioOut():
-                return [self._view.audio(happened.samples, self._speaker)] if self._view else []
+                return [self._view.audio(happened.samples)] if self._view else []
             case TextDelta():
                 return [self._view.text(happened.text)] if self._view else []
             case ResponseCreated():
@@ -236,82 +250,50 @@ class _Connection:
     def _heard(self, happened: SessionEvent) -> list[Event]:
         """What became of the user's audio."""
         match happened:
-            case SpeechStarted():
-                start_ms = outgoing.position_ms(happened.at)
-                kind = "input_audio_buffer.speech_started"
-                return [event(kind, audio_start_ms=start_ms, item_id=happened.item_id)]
-            case SpeechStopped():
-                end_ms = outgoing.position_ms(happened.at)
-                kind = "input_audio_buffer.speech_stopped"
-                return [event(kind, audio_end_ms=end_ms, item_id=happened.item_id)]
+            case SpeechStarted() | SpeechStopped():
+                return [outgoing.speech(happened)]
             case Committed():
-                previous, self._last_item = self._last_item, happened.item_id
-                return outgoing.committed(happened, previous)
+                return outgoing.committed(happened, self._add(happened.item_id))
             case CommitRefused():
                 return [outgoing.commit_refused(happened)]
             case Cleared():
                 return [event("input_audio_buffer.cleared")]
-            case Transcribed() if self._configuration["audio"]["input"]["transcription"]:
+            case Transcribed() if self._configuration.transcribes:
                 return outgoing.transcribed(happened)
-            case TranscriptionFailed():
-                return [
-                    event(
-                        "conversation.item.input_audio_transcription.failed",
-                        item_id=happened.item_id,
-                        content_index=0,
-                        error={"type": "server_error", "message": happened.message},
-                    )
-                ]
+            case TranscriptionFailed() if self._configuration.transcribes:
+                return [outgoing.transcription_failed(happened)]
             case _:
                 return []
 
     def _begin(self, created: ResponseCreated) -> list[Event]:
-        self._speaker = self._format("output")
         self._view = ResponseView(
-            (created.response_id, created.item_id),
-            created.modality,
-            self._conversation_id,
+            created,
             self._configuration,
+            conversation_id=self._conversation_id,
+            previous=self._add(created.item_id),
         )
-        self._view_previous, self._last_item = self._last_item, created.item_id
-        return self._view.created(self._view_previous)
+        return self._view.created()
 
     def _end(self, end: ResponseEnded) -> list[Event]:
         view, self._view = self._view, None
         if view is None:
             return []
-        events = view.ended(end, self._view_previous)
+        events = view.ended(end)
         if self._timings:
-            timings: dict[str, Any] = {
-                "response_id": view.response_id,
-                "item_id": view.item_id,
-                "marks": end.answer.marks,
-            }
-            events.append(event("parley.timings", **timings))
+            ids = {"response_id": view.response_id, "item_id": view.item_id}
+            events.append(event("parley.timings", **ids, marks=end.answer.marks))
         return events
 
-    def _format(self, side: Literal["input", "output"]) -> Any:
-        return FORMATS[self._configuration["audio"][side]["format"]["type"]]
+    def _add(self, item_id: str) -> str | None:
+        """Notes that the conversation ends with this item now; returns the one before."""
+        previous = self._items[-1] if self._items else None
+        self._items.append(item_id)
+        return previous
+
+    def _session_event(self, kind: str) -> Event:
+        session_id = self._session.keys.session_id
+        return event(kind, session={"id": session_id, **self._configuration.shown})
 
     async def _send(self, *events: Event) -> None:
         for shown in events:
-            await self._socket.send_text(msgspec.json.encode(shown).decode())
-
-
-def _text_of(content: list[dict[str, Any]]) -> str:
-    texts = []
-    for index, part in enumerate(content):
-        text = part.get("text") or part.get("transcript")
-        if text is None:
-            raise ProtocolError(
-                f"item.content.{index}: content of type {part.get('type')} is not supported "
-                "by this server",
-                param=f"item.content.{index}",
-            )
-        texts.append(text)
-    joined = "\n".join(texts)
-    if len(joined) > _LONGEST_TEXT:
-        raise ProtocolError(
-            f"item.content must hold at most {_LONGEST_TEXT} characters", param="item.content"
-        )
-    return joined
+            await self._client.send(msgspec.json.encode(shown).decode())

@@ -48,7 +48,11 @@ class Microphone:
 
     def take(self, data: bytes) -> Int16:
         """The samples in `data`; half a sample waits for the rest."""
-        data = self._rest + data if self._rest else data
+        data = self._rest + data
         whole = len(data) - len(data) % self.format.sample_bytes
         self._rest = data[whole:]
         return self._resampler.process(self.format.decode(data[:whole]))
+
+    def end(self) -> Int16:
+        """What the resampler still holds. Audio that follows needs a new microphone."""
+        return self._resampler.process(self.format.decode(b""), last=True)

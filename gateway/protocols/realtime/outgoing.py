@@ -4,17 +4,29 @@ Names and fields follow `openai.types.realtime`; the order of a turn's events is
 """
 
 import base64
-from typing import Any
+from typing import Any, Literal
 
 from gateway.answer import Answer, Status
-from gateway.protocols.realtime.formats import AudioFormat
+from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.incoming import ProtocolError
 from gateway.session import ResponseEnded
 from shared.audio import SAMPLE_RATE, Int16
 from shared.ids import new_id
-from shared.messages import CommitRefused, Committed, Item, Transcribed
+from shared.messages import (
+    CommitRefused,
+    Committed,
+    Item,
+    ResponseCreated,
+    SpeechStarted,
+    SpeechStopped,
+    Transcribed,
+    TranscriptionFailed,
+)
 
 Event = dict[str, Any]
+ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+_TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
 def event(kind: str, **fields: Any) -> Event:
@@ -36,15 +48,10 @@ def error(problem: ProtocolError) -> Event:
     )
 
 
-def position_ms(samples: int) -> int:
-    """A position in the session's audio, as the protocol counts it."""
-    return samples * 1000 // SAMPLE_RATE
-
-
 # --- conversation items ---
 
 
-def item_json(item: Item, *, status: str | None = None) -> Event:
+def item_json(item: Item) -> Event:
     """An item of the conversation. What the user said has a transcript, even if it is null."""
     content: list[Event]
     if item.role == "assistant":
@@ -62,7 +69,7 @@ def item_json(item: Item, *, status: str | None = None) -> Event:
         "id": item.item_id,
         "object": "realtime.item",
         "type": "message",
-        "status": status or item.status,
+        "status": item.status,
         "role": item.role,
         "content": content,
     }
@@ -74,6 +81,15 @@ def item_added(item: Event, previous: str | None) -> list[Event]:
         event("conversation.item.added", previous_item_id=previous, item=item),
         event("conversation.item.done", previous_item_id=previous, item=item),
     ]
+
+
+def speech(message: SpeechStarted | SpeechStopped) -> Event:
+    """The user began or stopped speaking, at a position in the session's audio."""
+    kind, position = "started", "audio_start_ms"
+    if isinstance(message, SpeechStopped):
+        kind, position = "stopped", "audio_end_ms"
+    at_ms = {position: message.at * 1000 // SAMPLE_RATE}
+    return event(f"input_audio_buffer.speech_{kind}", item_id=message.item_id, **at_ms)
 
 
 def committed(message: Committed, previous: str | None) -> list[Event]:
@@ -99,13 +115,19 @@ def commit_refused(message: CommitRefused) -> Event:
 
 def transcribed(message: Transcribed) -> list[Event]:
     """What the user said, in words."""
-    kind = "conversation.item.input_audio_transcription"
     place = {"item_id": message.item_id, "content_index": 0}
     usage = {"type": "duration", "seconds": message.audio_s}
     return [
-        event(f"{kind}.delta", delta=message.text, **place),
-        event(f"{kind}.completed", transcript=message.text, usage=usage, **place),
+        event(f"{_TRANSCRIPTION}.delta", delta=message.text, **place),
+        event(f"{_TRANSCRIPTION}.completed", transcript=message.text, usage=usage, **place),
     ]
+
+
+def transcription_failed(message: TranscriptionFailed) -> Event:
+    """What the user said could not be put in words."""
+    error = {"type": "server_error", "code": "engine_failed", "message": message.message}
+    kind = f"{_TRANSCRIPTION}.failed"
+    return event(kind, item_id=message.item_id, content_index=0, error=error)
 
 
 # --- responses ---
@@ -115,13 +137,21 @@ class ResponseView:
     """One response, event by event, in the protocol's order."""
 
     def __init__(
-        self, answer_ids: tuple[str, str], modality: str, conversation_id: str, session: Event
+        self,
+        created: ResponseCreated,
+        configuration: Configuration,
+        *,
+        conversation_id: str,
+        previous: str | None,
     ) -> None:
-        self.response_id, self.item_id = answer_ids
-        self._modality = modality
+        """`previous` is the item that the response's own comes after."""
+        self.response_id, self.item_id = created.response_id, created.item_id
+        self._modality = created.modality
         self._conversation_id = conversation_id
-        self._output_audio = session["audio"]["output"]
-        self._max_output_tokens = session["max_output_tokens"]
+        self._previous = previous
+        self._format = configuration.output_format
+        self._output_audio = configuration.shown["audio"]["output"]
+        self._max_output_tokens = configuration.shown["max_output_tokens"]
         self._place = {
             "response_id": self.response_id,
             "item_id": self.item_id,
@@ -129,7 +159,7 @@ class ResponseView:
             "content_index": 0,
         }
 
-    def created(self, previous: str | None) -> list[Event]:
+    def created(self) -> list[Event]:
         """The response and its item begin."""
         item = self._item("in_progress", None)
         part = {"type": "audio", "transcript": ""}
@@ -143,7 +173,7 @@ class ResponseView:
                 output_index=0,
                 item=item,
             ),
-            event("conversation.item.added", previous_item_id=previous, item=item),
+            event("conversation.item.added", previous_item_id=self._previous, item=item),
             event("response.content_part.added", part=part, **self._place),
         ]
 
@@ -153,18 +183,18 @@ class ResponseView:
         kind = "response.output_audio_transcript.delta" if audio else "response.output_text.delta"
         return event(kind, delta=delta, **self._place)
 
-    def audio(self, samples: Int16, audio_format: AudioFormat) -> Event:
+    def audio(self, samples: Int16) -> Event:
         """More of the answer's audio."""
-        encoded = base64.b64encode(audio_format.encode(samples)).decode("ascii")
+        encoded = base64.b64encode(self._format.encode(samples)).decode("ascii")
         return event("response.output_audio.delta", delta=encoded, **self._place)
 
-    def ended(self, end: ResponseEnded, previous: str | None) -> list[Event]:
+    def ended(self, end: ResponseEnded) -> list[Event]:
         """Closes what is open; the last event is response.done."""
         whole = end.status == "completed"
         item = self._item("completed" if whole else "incomplete", end.text)
         events = [
             *self._parts_done(end.text),
-            event("conversation.item.done", previous_item_id=previous, item=item),
+            event("conversation.item.done", previous_item_id=self._previous, item=item),
             event(
                 "response.output_item.done",
                 response_id=self.response_id,
@@ -174,7 +204,7 @@ class ResponseView:
         ]
         response = self._response(end.status, [item])
         response["status_details"] = _details(end.status, end.reason)
-        response["usage"] = _usage(end.answer, self._modality)
+        response["usage"] = _usage(end.answer)
         return [*events, event("response.done", response=response)]
 
     def _parts_done(self, text: str) -> list[Event]:
@@ -190,11 +220,14 @@ class ResponseView:
             ]
         return [*closed, event("response.content_part.done", part=part, **self._place)]
 
-    def _item(self, status: Any, text: str | None) -> Event:
-        modality: Any = self._modality
+    def _item(self, status: ItemStatus, text: str | None) -> Event:
         return item_json(
             Item(
-                item_id=self.item_id, role="assistant", status=status, text=text, modality=modality
+                item_id=self.item_id,
+                role="assistant",
+                status=status,
+                text=text,
+                modality=self._modality,
             )
         )
 
@@ -223,13 +256,14 @@ def _details(status: Status, reason: str) -> Event | None:
     if status == "completed":
         return None
     if status == "failed":
-        return {"type": "failed", "error": {"type": "server_error", "code": "engine_failed"}}
+        error = {"type": "server_error", "code": "engine_failed", "message": reason}
+        return {"type": "failed", "error": error}
     if status == "incomplete":
         return {"type": "incomplete", "reason": "max_output_tokens"}
     return {"type": "cancelled", "reason": reason}
 
 
-def _usage(answer: Answer, modality: str) -> Event:
+def _usage(answer: Answer) -> Event:
     """Tokens of the language model; audio is not counted in tokens here."""
     tokens_in = answer.done.input_tokens if answer.done else 0
     tokens_out = answer.done.output_tokens if answer.done else 0
