@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -117,12 +117,12 @@ def _download(wheel: str, folder: Path, show: Callable[[int], None]) -> Path:
 
 
 def _size_of(folder: Path) -> int:
+    """Bytes in `folder`, while pip adds to it and takes from it."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue  # pip removed it between the listing and the look
+    for parent, _, names in os.walk(folder):  # which passes over a folder that has gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 
