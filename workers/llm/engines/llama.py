@@ -54,7 +54,7 @@ class LlamaEngine:
 
     def close(self) -> None:
         for decoding in list(self._decodings):
-            decoding.cancel()
+            decoding.abort(RuntimeError("the llama engine was closed"))
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._server = self._threads = None
@@ -102,6 +102,11 @@ class _Decoding:
 
     def cancel(self) -> None:
         self._cancelled.set()
+
+    def abort(self, reason: Exception) -> None:
+        """Cancels, and tells the reader why."""
+        self._put(reason)
+        self.cancel()
 
     def run(self) -> None:
         """Decodes to the end, an error or a cancellation; blocks."""
