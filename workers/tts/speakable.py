@@ -52,7 +52,7 @@ def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
 
 def _inline(tokens: Sequence[Token]) -> Iterator[str]:
     for token in tokens:
-        if token.type in {"softbreak", "hardbreak"}:
+        if token.type in {"softbreak", "hardbreak"} or token.content.lower().startswith("<br"):
             yield " "
         elif token.type in {"text", "code_inline", "image"}:
             yield token.content

@@ -1,0 +1,197 @@
+"""What every LLM engine does, with a real model."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from shared.settings import Settings
+from tests.engines.conftest import at_once
+from workers.llm.engines import Completion, Delta, LlmEngine, Message, Prompt, create, llama
+
+INSTRUCTIONS = Message("system", "You are a helpful voice assistant.")
+
+
+@pytest.fixture(scope="module", params=["llama", "instant"])
+def engine(request: pytest.FixtureRequest) -> Iterator[LlmEngine]:
+    started = create(Settings(llm_engine=request.param, llm_slots=2))
+    started.load()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[LlmEngine]:
+    """One conversation at a time, of 256 tokens."""
+    started = create(Settings(llm_engine="llama", llm_slots=1, llm_context_tokens=256))
+    started.load()
+    yield started
+    started.close()
+
+
+def ask(question: str, **options: Any) -> Prompt:
+    options = {"max_tokens": 16, "temperature": 0.0, **options}
+    return Prompt([INSTRUCTIONS, Message("user", question)], **options)
+
+
+async def answer(engine: LlmEngine, prompt: Prompt) -> tuple[str, Completion]:
+    items = [item async for item in engine.stream(prompt)]
+    *deltas, completion = items
+    assert isinstance(completion, Completion)
+    assert all(isinstance(delta, Delta) and delta.text for delta in deltas)
+    return "".join(delta.text for delta in deltas if isinstance(delta, Delta)), completion
+
+
+async def test_an_answer_is_deltas_and_a_completion(engine: LlmEngine) -> None:
+    text, completion = await answer(engine, ask("What is the capital of France?", max_tokens=64))
+    assert "France" in text
+    assert completion.finish == "stop"
+    assert completion.prompt_tokens > 0
+    assert 0 < completion.completion_tokens <= 64
+
+
+@pytest.mark.parametrize("messages", [[], [INSTRUCTIONS], [Message("user", "")]])
+async def test_nothing_asked_is_no_error(engine: LlmEngine, messages: list[Message]) -> None:
+    _, completion = await answer(engine, Prompt(messages, max_tokens=4))
+    assert completion.completion_tokens <= 4
+
+
+async def test_an_answer_that_is_cut_says_so(engine: LlmEngine) -> None:
+    _, completion = await answer(engine, ask("Tell me a long story.", max_tokens=5))
+    assert completion.finish == "length"
+    assert completion.completion_tokens == 5
+
+
+async def test_the_same_again_without_chance(engine: LlmEngine) -> None:
+    prompt = ask("What color is the sky?")
+    assert (await answer(engine, prompt))[0] == (await answer(engine, prompt))[0]
+
+
+async def test_more_prompts_than_slots_are_all_answered(engine: LlmEngine) -> None:
+    prompts = [ask(f"What is {n} plus {n}?") for n in range(3 * engine.slots)]
+    answers = await asyncio.gather(*(answer(engine, prompt) for prompt in prompts))
+    assert all(text for text, _ in answers)
+
+
+def test_two_threads_at_once(engine: LlmEngine) -> None:
+    prompts = [ask("What color is the sky?"), ask("What color is grass?")]
+    answers = at_once(lambda prompt: asyncio.run(answer(engine, prompt)), prompts)
+    assert all(text for text, _ in answers)
+
+
+async def test_a_closed_stream_leaves_its_slot_to_others(engine: LlmEngine) -> None:
+    for _ in range(2 * engine.slots):
+        async with aclosing(engine.stream(ask("Tell me a long story.", max_tokens=200))) as stream:
+            assert isinstance(await anext(stream), Delta)
+    text, _ = await answer(engine, ask("What color is the sky?"))
+    assert text
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_decoding_stops_within_a_step(
+    narrow: LlmEngine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: Counter[int] = Counter()
+    take = llama._Decoding._take
+
+    def counted(decoding: llama._Decoding, chunk: dict[str, Any], room: int) -> None:
+        steps[id(decoding)] += 1
+        take(decoding, chunk, room)
+
+    monkeypatch.setattr(llama._Decoding, "_take", counted)
+    begun = asyncio.Event()
+
+    async def listen() -> None:
+        async with aclosing(narrow.stream(ask("Tell me a story.", max_tokens=200))) as stream:
+            await anext(stream)
+            begun.set()
+            if how == "cancelled":
+                await asyncio.Event().wait()
+
+    listener = asyncio.create_task(listen())
+    await begun.wait()
+    if how == "cancelled":
+        listener.cancel()
+    await asyncio.wait([listener])
+    (stopped_at,) = steps.values()
+    # There is one slot: when the next answer is complete, the first was over long ago.
+    await answer(narrow, ask("What color is the sky?"))
+    assert len(steps) == 2
+    assert next(iter(steps.values())) <= stopped_at + 1
+
+
+async def test_it_goes_on_after_what_was_said(engine: LlmEngine) -> None:
+    said = "You said: Count to ten."
+    text, _ = await answer(engine, ask("Count to ten.", prefix=said))
+    assert not text.startswith("You said")
+    assert text
+
+
+async def test_llama_goes_on_in_the_middle_of_a_sentence(narrow: LlmEngine) -> None:
+    text, _ = await answer(narrow, ask("Count to ten.", prefix="One, two, three,"))
+    assert text.startswith(" four")
+    # A prefix may end with the space that the next word would begin with.
+    text, _ = await answer(narrow, ask("Count to ten.", prefix="One, two, three, "))
+    assert text.startswith("four")
+
+
+async def test_the_oldest_turns_go_when_the_context_is_full(narrow: LlmEngine) -> None:
+    history = [
+        message
+        for number in range(40)
+        for message in (
+            Message("user", f"Tell me fact number {number} about animals."),
+            Message("assistant", f"Fact number {number} is that animals like to eat and sleep."),
+        )
+    ]
+    question = Message("user", "What is the capital of France?")
+    _, completion = await answer(
+        narrow, Prompt([INSTRUCTIONS, *history, question], max_tokens=32, temperature=0.0)
+    )
+    assert completion.finish == "stop"
+    assert 64 < completion.prompt_tokens <= 256 - 32
+
+
+async def test_a_question_that_does_not_fit_is_refused(narrow: LlmEngine) -> None:
+    with pytest.raises(ValueError, match=r"messages: .*256 tokens"):
+        await answer(narrow, ask("word " * 400))
+    text, _ = await answer(narrow, ask("What color is the sky?"))
+    assert text
+
+
+def test_llama_listens_on_nothing_that_others_reach() -> None:
+    process = psutil.Process()
+    before = process.net_connections("all")
+    engine = create(Settings(llm_engine="llama", llm_slots=1))
+    engine.load()
+    opened = [c for c in process.net_connections("all") if c not in before]
+    engine.close()
+    assert not [c.laddr for c in opened if c.status == psutil.CONN_LISTEN]
+    (socket,) = [str(c.laddr) for c in opened if str(c.laddr).endswith("/llama.sock")]
+    assert not Path(socket).parent.exists()
+
+
+async def test_close_ends_what_is_being_said() -> None:
+    engine = create(Settings(llm_engine="llama", llm_slots=1))
+    engine.load()
+    stream = engine.stream(ask("Tell me a long story.", max_tokens=1000))
+    assert isinstance(await anext(stream), Delta)
+    await asyncio.to_thread(engine.close)
+    with pytest.raises(RuntimeError, match="llama engine was closed"):
+        async for _ in stream:
+            pass
+    with pytest.raises(RuntimeError, match="llama engine is not loaded"):
+        await anext(engine.stream(ask("Hello?")))
+
+
+async def test_instant_repeats_the_question_exactly_from_the_prefix_on() -> None:
+    engine = create(Settings(llm_engine="instant"))
+    whole = "You said: hello there. That is all I know about it."
+    for cut in range(len(whole) + 1):
+        text, _ = await answer(engine, ask("hello there", prefix=whole[:cut]))
+        assert whole[:cut] + text == whole
