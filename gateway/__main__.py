@@ -4,28 +4,36 @@ import uvicorn
 
 from gateway.app import create_app
 from shared import logs
-from shared.settings import settings
+from shared.settings import Settings, settings
 
 # An append of 15 MiB of audio is the most that the Realtime protocol allows.
 _MOST_MESSAGE_BYTES = 16 * 2**20
 
 
+def server(config: Settings) -> uvicorn.Server:
+    """The gateway's server, not yet running."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(config),
+            host=config.host,
+            port=config.port,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="websockets-sansio",
+            ws_max_size=_MOST_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            ws_ping_interval=20.0,
+            ws_ping_timeout=20.0,
+            timeout_graceful_shutdown=10,
+        )
+    )
+
+
 def main() -> None:
     config = settings()
     logs.set_up("gateway", config.log_level)
-    uvicorn.run(
-        create_app(config),
-        host=config.host,
-        port=config.port,
-        log_config=None,
-        access_log=False,
-        ws="websockets-sansio",
-        ws_max_size=_MOST_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
-        timeout_graceful_shutdown=10,
-    )
+    server(config).run()
 
 
 if __name__ == "__main__":
