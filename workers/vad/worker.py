@@ -131,15 +131,18 @@ class VadStage:
     async def _attend(self, lane: OwnedLane, record: Frame | Command) -> _Attended | None:
         """The session of a record; a session this worker has not met is introduced."""
         attended = self._attended.get(record.session_id)
-        if attended is not None or isinstance(record, Command):
-            closes = isinstance(record, Command) and record.action == "close"
-            if attended is None and not closes:
-                attended = self._meet(lane, record)
+        if attended is not None:
             return attended
+        if isinstance(record, Command) and record.action == "open":
+            return self._meet(lane, record)
+        return await self._recall(lane, record)
+
+    async def _recall(self, lane: OwnedLane, record: Frame | Command) -> _Attended | None:
+        """A session whose beginning is not in the lane any more, or None if it has ended."""
         session = self._context.keyspace.session(record.session_id)
         saved, seq = await self._context.pipe.command("HMGET", session.state, "config", "vad_seq")
         if saved is None:
-            return None  # frames of a session that has ended
+            return None
         config = decode(saved, SessionConfig)
         attended = self._meet(lane, record, seq=int(seq))
         attended.listener.turn_detection = config.turn_detection
