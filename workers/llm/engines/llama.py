@@ -16,8 +16,11 @@ from shared.settings import Settings
 from workers.llm.engines import Completion, Delta, Message, Prompt
 from workers.llm.engines.history import shortened
 
-_TEMPERATURE = 0.2
-_SAMPLING = {"top_p": 0.9, "min_p": 0.05, "repeat_penalty": 1.1}
+# A small model is right most often when nothing is left to chance. A repetition penalty would keep
+# it from the question's own words, which answers need; DRY keeps it from going in circles only:
+# https://github.com/oobabooga/text-generation-webui/pull/5677
+_TEMPERATURE = 0.0
+_SAMPLING = {"top_p": 0.9, "min_p": 0.05, "dry_multiplier": 0.8}
 # A step reads at most so many tokens of new prompts. Answers that are being written wait for it,
 # and so does a cancellation: at 3.5 ms a token, for less than half a second.
 _PROMPT_BATCH = 128
