@@ -1,5 +1,8 @@
 """Runs one gateway: `python -m gateway`."""
 
+import contextlib
+import sys
+
 import uvicorn
 
 from gateway.app import create_app
@@ -33,7 +36,11 @@ def server(config: Settings) -> uvicorn.Server:
 def main() -> None:
     config = settings()
     logs.set_up("gateway", config.log_level)
-    server(config).run()
+    gateway = server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        gateway.run()
+    if not gateway.started:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

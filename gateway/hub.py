@@ -57,13 +57,8 @@ class Hub:
         try:
             yield session
         finally:
-            del self._sessions[session_id]
             self._follower.unfollow(session_id)
-            try:
-                await asyncio.shield(session.close())
-                log.info("session %s closed", session_id)
-            except UNREACHABLE as error:
-                log.warning("session %s is left to expire: %s", session_id, error)
+            await asyncio.shield(self._close(session))
 
     async def _open(self, config: SessionConfig, lead_s: float | None) -> Session:
         keys = self._keyspace.session(new_id("sess"))
@@ -88,6 +83,16 @@ class Hub:
         session.command("open")
         return session
 
+    async def _close(self, session: Session) -> None:
+        session_id = session.keys.session_id
+        try:
+            await session.close()
+            log.info("session %s closed", session_id)
+        except UNREACHABLE as error:
+            log.warning("session %s is left to expire: %s", session_id, error)
+        finally:
+            del self._sessions[session_id]
+
     async def missing(self) -> list[str]:
         """What is missing to serve a turn: stages without a live worker whose model is loaded,
         or "broker"."""
@@ -110,7 +115,11 @@ class Hub:
 
     async def flush(self) -> None:
         """Waits until the broker has the last audio and commands of the sessions served here."""
-        await self._lanes.flush()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._lanes.flush()
+        except (TimeoutError, *UNREACHABLE):
+            log.warning("the last audio did not reach the broker")
 
 
 @contextlib.asynccontextmanager

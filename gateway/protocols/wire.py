@@ -86,6 +86,7 @@ async def serve(
         log.warning("a client was refused: %s", error)
         refusal = PlainTextResponse(str(error), status_code=503, headers={"Retry-After": "1"})
         await socket.send_denial_response(refusal)
+        await asyncio.sleep(0)  # uvicorn takes it for an error if the connection outlives the call
 
 
 async def _hold(client: Client, session: Session, converse: Converse) -> None:

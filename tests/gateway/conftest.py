@@ -1,5 +1,6 @@
-"""The gateway's parts on a real broker."""
+"""The gateway and its parts on a real broker."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -7,8 +8,9 @@ import pytest
 
 from gateway.follower import Follower
 from shared.broker import Pipe, connect
+from tests.gateway.running import Gateway, errors, gateway, instant, stages
 from tests.gateway.talk import GATEWAY, Talk, following, talking
-from tests.stages import KEYSPACE
+from tests.stages import KEYSPACE, until
 
 
 @pytest.fixture
@@ -26,3 +28,22 @@ async def talk(pipe: Pipe, follower: Follower) -> AsyncIterator[Talk]:
     """A session that speaks at 1000 samples a second, one second ahead of the client."""
     async with talking(pipe, follower) as opened:
         yield opened
+
+
+@pytest.fixture
+async def served(
+    redis_url: str, pipe: Pipe, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Gateway]:
+    """A whole server. The test fails if a session leaves anything, or a client's doing an error."""
+    settings = instant(redis_url)
+    with caplog.at_level(logging.INFO):
+        async with stages(settings), gateway(settings) as running:
+            yield running
+            await until(lambda: running.idle)
+            await until(lambda: nothing_left(pipe))
+    assert errors(caplog) == []
+
+
+async def nothing_left(pipe: Pipe) -> bool:
+    keys = [key.decode() for key in await pipe.command("KEYS", "*sess_*")]
+    return keys + [key.decode() for key in await pipe.command("KEYS", "*response*")] == []

@@ -1,0 +1,71 @@
+"""A hand-made client of the Realtime protocol, and the sounds it makes."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+
+from shared.audio import Int16
+from tests.gateway.running import Gateway
+from tests.stages import SOON_S
+
+RATE = 24_000
+# Turns end after 200 ms of silence, and the VAD worker looks at windows of 32 ms.
+SILENCE = np.zeros(RATE // 2, np.int16)
+
+Json = dict[str, Any]
+
+
+def sound(seconds: float, rate: int = RATE) -> Int16:
+    """What the `energy` engine takes for speech."""
+    time_s = np.arange(round(rate * seconds)) / rate
+    return (9_000 * np.sin(2 * np.pi * 300 * time_s)).astype(np.int16)
+
+
+class Client:
+    """One connection, over which anything may be sent."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.seen: list[Json] = []
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.socket.send(json.dumps({"type": kind, **fields}))
+
+    async def append(self, samples: Int16) -> None:
+        audio = base64.b64encode(samples.tobytes()).decode()
+        await self.send("input_audio_buffer.append", audio=audio)
+
+    async def until(self, kind: str) -> Json:
+        """The next event of `kind`."""
+        async with asyncio.timeout(SOON_S):
+            while True:
+                event: Json = json.loads(await self.socket.recv())
+                self.seen.append(event)
+                if event["type"] == kind:
+                    return event
+
+    async def error(self) -> Json:
+        error: Json = (await self.until("error"))["error"]
+        return error
+
+    async def update(self, **session: Any) -> None:
+        await self.send("session.update", session=session)
+        await self.until("session.updated")
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["type"] for event in self.seen]
+
+
+@contextlib.asynccontextmanager
+async def joined(served: Gateway, query: str = "") -> AsyncIterator[Client]:
+    async with connect(f"ws://{served.host}/v1/realtime{query}") as socket:
+        client = Client(socket)
+        await client.until("session.created")
+        yield client

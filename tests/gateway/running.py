@@ -1,0 +1,111 @@
+"""A whole server in one process: the gateway under uvicorn, and the four stages beside it."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from fastapi import FastAPI
+
+from gateway.__main__ import server
+from gateway.hub import Hub
+from shared import heartbeat
+from shared.broker import Pipe, connect
+from shared.heartbeat import WorkerInfo
+from shared.keys import Keyspace
+from shared.settings import Settings
+from shared.worker import Context, Running
+from tests.stages import SOON_S, until, working
+from workers.llm import engines as llm_engines
+from workers.llm import worker as llm
+from workers.stt import engines as stt_engines
+from workers.stt import worker as stt
+from workers.tts import engines as tts_engines
+from workers.tts import worker as tts
+from workers.vad import engines as vad_engines
+from workers.vad import worker as vad
+
+_STAGES: dict[str, Callable[[Context], Running]] = {
+    "vad": lambda context: vad.start(vad_engines.create(context.settings), context),
+    "stt": lambda context: stt.start(stt_engines.create(context.settings), context),
+    "llm": lambda context: llm.start(llm_engines.create(context.settings), context),
+    "tts": lambda context: tts.start(tts_engines.create(context.settings), context),
+}
+
+
+def instant(redis_url: str) -> Settings:
+    """Engines that take no time, and turns that end soon."""
+    return Settings(redis_url=redis_url, profile="instant", lanes=2, silence_ms=200)
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged as an error."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    host: str
+    app: FastAPI
+
+    @property
+    def hub(self) -> Hub:
+        hub: Hub = self.app.state.hub
+        return hub
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left of any session."""
+        return not (self.hub._sessions or self.hub._follower._followed)
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """A gateway on a free port of the loopback interface."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        running = server(settings)
+        task = asyncio.create_task(running.serve(sockets=[listening]))
+        try:
+            await until(lambda: running.started or task.done())
+            app = running.config.app
+            assert isinstance(app, FastAPI)
+            yield Gateway(host, app)
+        finally:
+            running.should_exit = True
+            await asyncio.wait_for(task, 2 * SOON_S)
+
+
+@asynccontextmanager
+async def stages(settings: Settings) -> AsyncIterator[None]:
+    """One worker of each stage, signed in as a worker's process does it."""
+    keyspace = Keyspace(settings.shards, settings.lanes)
+    async with AsyncExitStack() as stack:
+        pipe = await stack.enter_async_context(Pipe(connect(settings.redis_url)))
+        for stage, start in _STAGES.items():
+            context = Context(f"{stage}_1", settings, keyspace, pipe)
+            await stack.enter_async_context(working(start(context)))
+            await stack.enter_async_context(signed_in(pipe, stage))
+        yield
+
+
+@asynccontextmanager
+async def signed_in(pipe: Pipe, stage: str) -> AsyncIterator[None]:
+    """A worker of `stage` that is ready, for as long as the block runs."""
+    info = WorkerInfo(worker_id=f"{stage}_1", stage=stage, ready=True)
+    await heartbeat.sign_in(pipe, info)
+    beat = asyncio.create_task(heartbeat.keep_signing_in(pipe, lambda: info))
+    try:
+        yield
+    finally:
+        beat.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beat
+        await heartbeat.sign_off(pipe, info.worker_id)
