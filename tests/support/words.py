@@ -16,6 +16,9 @@ def words(text: str) -> str:
     )
 
 
-def word_error_rate(said: str, understood: str) -> float:
-    """Wrong, missing and added words over the words said."""
-    return float(jiwer.wer(words(said), words(understood)))
+def word_error_rate(said: str | list[str], understood: str | list[str]) -> float:
+    """Wrong, missing and added words over the words said; of several texts, over all of them."""
+    reference, hypothesis = (
+        [text] if isinstance(text, str) else text for text in (said, understood)
+    )
+    return float(jiwer.wer([*map(words, reference)], [*map(words, hypothesis)]))
