@@ -80,8 +80,8 @@ class Settings(BaseSettings):
     # language model
     llm_engine: str | None = None
     llm_model: str = "smollm2-135m-instruct"
-    # llama.cpp's threads wait for each other actively, hundreds of times a token: with another
-    # stage on one of two cores, two of them take 40 ms for a token where one takes 13.
+    # llama.cpp's threads wait for each other hundreds of times a token: on two cores that the
+    # other stages use too, two of them are no faster than one, and slower beside a busy one.
     llm_threads: int = Field(default=1, ge=1)
     llm_slots: int = Field(default=4, ge=1, description="Responses generated together.")
     llm_context_tokens: int = Field(default=2048, ge=256, description="Context of one response.")

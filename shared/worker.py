@@ -81,8 +81,9 @@ def run_worker(
 
     `create` makes the engine that the settings name, `start` the stage around it.
     """
-    # Threads of OpenMP that wait for each other actively take the cores of the other stages, and
-    # of each other: on a busy machine of two cores llama.cpp fell from 35 tokens a second to 1.
+    # Read when OpenMP is loaded. Threads that wait for each other actively take the cores of the
+    # other stages, and of each other: beside one busy core, recognition with two threads took
+    # 174 ms instead of 116, and llama.cpp fell from 35 tokens a second to 1.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config = settings()
     logs.set_up(stage, config.log_level)

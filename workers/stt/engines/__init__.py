@@ -1,6 +1,5 @@
 """What an STT engine is, and which there are."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -62,9 +61,6 @@ class SttEngine(Protocol):
 
 
 def _whisper(settings: Settings) -> SttEngine:
-    # Read when OpenMP is loaded. Its threads would wait actively for each other; when another
-    # stage has one of their cores, that takes longer than the work (174 ms for 116, measured).
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from workers.stt.engines.whisper import WhisperEngine
 
     return WhisperEngine(settings)
