@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from itertools import groupby
 
+import pytest
+
 from shared.broker import Pipe
 from shared.messages import (
     Item,
@@ -163,6 +165,24 @@ async def test_history_comes_in_order_without_what_has_no_words(pipe: Pipe, redi
         ("assistant", "Hi, what is it?"),
         ("user", "Tell me a story."),
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "first"), [(None, "system"), ("", "user"), ("Be brief.", "system")]
+)
+async def test_instructions_are_the_sessions_unless_it_brings_none(
+    pipe: Pipe, redis_url: str, given: str | None, first: str
+) -> None:
+    engine = Storyteller()
+    session = await open_session(pipe, SessionConfig(instructions=given))
+    await ask(pipe, session, "Tell me a story.")
+    worker = context(pipe, redis_url)
+    async with working(start(engine, worker)):
+        await until(lambda: done(pipe, "llm"))
+    message = engine.prompts[0].messages[0]
+    assert message.role == first
+    if first == "system":
+        assert message.content == (given or worker.settings.instructions)
 
 
 async def test_an_answer_in_text_is_not_spoken(pipe: Pipe, redis_url: str) -> None:

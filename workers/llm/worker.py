@@ -176,16 +176,18 @@ class LlmStage:
         longest = self.context.settings.llm_max_tokens
         wanted = message.max_output_tokens or config.max_output_tokens or longest
         prompt = Prompt(
-            messages=[self._instructions(message, config), *await self._history(job, message)],
+            messages=[*self._instructions(message, config), *await self._history(job, message)],
             prefix=answer.text,
             max_tokens=min(wanted, longest),
             temperature=None,
         )
         return answer, prompt
 
-    def _instructions(self, message: LlmJob, config: SessionConfig) -> Message:
-        text = message.instructions or config.instructions or self.context.settings.instructions
-        return Message("system", text)
+    def _instructions(self, message: LlmJob, config: SessionConfig) -> list[Message]:
+        """The response's own, else the session's, else the server's; "" is none at all."""
+        given = (message.instructions, config.instructions, self.context.settings.instructions)
+        text = next(text for text in given if text is not None)
+        return [Message("system", text)] if text else []
 
     async def _history(self, job: Job, message: LlmJob) -> list[Message]:
         """The conversation before the answer, oldest first."""
