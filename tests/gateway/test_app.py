@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from redis.exceptions import ConnectionError as BrokerConnectionError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from cli.broker import Broker, bundled_server
+from gateway.session import Session
 from shared.audio import pcm16
 from shared.broker import Pipe
 from tests.gateway.realtime_client import RATE, SILENCE, Client, Json, joined, sound
@@ -292,3 +294,18 @@ async def truncate(client: Client, item_id: str) -> None:
         assert (await client.error())["param"] == list(wrong)[-1]
     await client.send("conversation.item.truncate", **place, audio_end_ms=10)
     assert (await client.until("conversation.item.truncated"))["audio_end_ms"] == 10
+
+
+async def test_a_client_is_told_to_come_back_when_the_broker_goes(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def respond(*_: object, **__: object) -> bool:
+        raise BrokerConnectionError("connection refused")
+
+    monkeypatch.setattr(Session, "respond", respond)
+    async with gateway(instant(redis_url)) as running:
+        async with joined(running) as client:
+            await client.send("response.create")
+            await client.socket.wait_closed()
+            assert client.socket.close_code == 1013
+        await until(lambda: running.idle)
