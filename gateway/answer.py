@@ -29,9 +29,10 @@ class Answer:
     cut_at_ms: int | None = None
 
     @classmethod
-    def begun(cls, created: ResponseCreated, sample_rate: int, lead_s: float) -> "Answer":
-        playout = Playout(sample_rate, lead_s)
-        return cls(created.response_id, created.item_id, created.modality, sample_rate, playout)
+    def begun(cls, created: ResponseCreated, lead_s: float) -> "Answer":
+        rate = created.output_rate
+        playout = Playout(rate, lead_s)
+        return cls(created.response_id, created.item_id, created.modality, rate, playout)
 
     @property
     def finished(self) -> bool:

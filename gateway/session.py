@@ -146,7 +146,7 @@ class Session:
     async def configure(self, config: SessionConfig) -> None:
         """Replaces the configuration, from here on in the audio."""
         self.config = config
-        await scripts.configure(self._pipe, self.keys, config)
+        _still_there(await scripts.configure(self._pipe, self.keys, config))
         self.command("configure")
 
     async def add_item(self, item: Item) -> None:
@@ -166,7 +166,12 @@ class Session:
         response = NewResponse(
             response_id,
             Item(item_id=item_id, role="assistant", status="in_progress", modality=modality),
-            ResponseCreated(response_id=response_id, item_id=item_id, modality=modality),
+            ResponseCreated(
+                response_id=response_id,
+                item_id=item_id,
+                modality=modality,
+                output_rate=self.config.output_rate,
+            ),
             LlmJob(
                 session_id=self.keys.session_id,
                 response_id=response_id,
@@ -174,6 +179,7 @@ class Session:
                 instructions=instructions,
                 modality=modality,
                 max_output_tokens=max_output_tokens,
+                output_rate=self.config.output_rate,
             ),
         )
         status = await scripts.create_response(self._pipe, self.keys, response)
@@ -181,10 +187,9 @@ class Session:
 
     async def cancel(self, response_id: str | None = None) -> bool:
         """Cancels the active response; False if there is none, or it is not the one named."""
-        active = self._answer.response_id if self._answer else None
-        if response_id not in (None, active):
-            return False
-        return _still_there(await scripts.interrupt(self._pipe, self.keys)) == "ok"
+        meant = response_id or ""
+        status = await scripts.interrupt(self._pipe, self.keys, response_id=meant)
+        return _still_there(status) == "ok"
 
     def spoken(self, item_id: str) -> Answer | None:
         """The answer whose item this is: the one being played, or the last."""
@@ -273,8 +278,7 @@ class Session:
         """Follows the answer; whatever belongs to one that is over is dropped."""
         answer = self._answer
         if isinstance(message, ResponseCreated):
-            lead_s = self._lead_s or 0.0
-            self._answer = Answer.begun(message, self.config.output_rate, lead_s)
+            self._answer = Answer.begun(message, self._lead_s or 0.0)
             return [message]
         if isinstance(message, Interrupted):
             if answer is None:
@@ -295,7 +299,7 @@ class Session:
 
     async def _fail(self, answer: Answer, problem: str) -> ResponseEnded:
         log.error("response %s failed: %s", answer.response_id, problem)
-        await scripts.interrupt(self._pipe, self.keys)
+        await scripts.interrupt(self._pipe, self.keys, response_id=answer.response_id)
         return await self._end(answer, "failed", answer.heard(self._clock()), problem)
 
     async def _end(

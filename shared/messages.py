@@ -161,7 +161,10 @@ class SttJob(Message, frozen=True, tag="stt_job"):
 
 
 class LlmJob(Message, frozen=True, tag="llm_job"):
-    """Answer the conversation up to the item `item_id`, which becomes the answer."""
+    """Answer the conversation up to the item `item_id`, which becomes the answer.
+
+    `output_rate` is the response's own, in Hz: the session's may have changed meanwhile.
+    """
 
     session_id: str
     response_id: str
@@ -169,6 +172,7 @@ class LlmJob(Message, frozen=True, tag="llm_job"):
     instructions: str | None = None
     modality: Literal["audio", "text"] | None = None
     max_output_tokens: int | None = None
+    output_rate: int = 24_000
     marks: Marks = {}
 
 
@@ -234,6 +238,7 @@ class ResponseCreated(Message, frozen=True, tag="response_created"):
     response_id: str
     item_id: str
     modality: Literal["audio", "text"]
+    output_rate: int = 24_000
 
 
 class TextDelta(Message, frozen=True, tag="text_delta"):

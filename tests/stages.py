@@ -51,11 +51,16 @@ async def open_session(pipe: Pipe, config: SessionConfig | None = None) -> Sessi
     return session
 
 
-async def ask(pipe: Pipe, session: SessionKeys, question: str) -> LlmJob:
+async def ask(pipe: Pipe, session: SessionKeys, question: str, output_rate: int = 24_000) -> LlmJob:
     """Puts a question into the conversation and begins a response to it."""
     await sessions.put_item(pipe, session, Item(item_id=new_id("item"), role="user", text=question))
     response_id, item_id = new_id("resp"), new_id("item")
-    job = LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id)
+    job = LlmJob(
+        session_id=session.session_id,
+        response_id=response_id,
+        item_id=item_id,
+        output_rate=output_rate,
+    )
     response = NewResponse(
         response_id,
         Item(item_id=item_id, role="assistant", status="in_progress", modality="audio"),

@@ -40,9 +40,12 @@ async def attach(
     return reply.decode()  # type: ignore[no-any-return]
 
 
-async def configure(pipe: Pipe, session: SessionKeys, config: SessionConfig) -> None:
-    """Replaces the session's configuration; jobs made from here on follow it."""
-    await pipe.command("HSET", session.state, "config", encode(config))
+async def configure(
+    pipe: Pipe, session: SessionKeys, config: SessionConfig
+) -> Literal["ok", "gone"]:
+    """Replaces the session's configuration; what is made from here on follows it."""
+    arguments = [*_header(session), encode(config)]
+    return (await pipe.script("configure", [session.state], arguments)).decode()  # type: ignore[no-any-return]
 
 
 async def put_item(pipe: Pipe, session: SessionKeys, item: Item) -> Literal["ok", "gone"]:
@@ -72,9 +75,11 @@ async def interrupt(
     pipe: Pipe,
     session: SessionKeys,
     reason: Literal["turn_detected", "client_cancelled"] = "client_cancelled",
+    *,
+    response_id: str = "",
 ) -> Literal["ok", "idle", "gone"]:
-    """Cancels the active response; "idle" if there is none."""
-    arguments = [*_header(session), encode(Interrupted(reason=reason))]
+    """Cancels the active response; "idle" if there is none, or it is not the one named."""
+    arguments = [*_header(session), response_id, encode(Interrupted(reason=reason))]
     reply = await pipe.script("interrupt", [session.state, session.out], arguments)
     return reply.decode()  # type: ignore[no-any-return]
 

@@ -65,7 +65,7 @@ def view(created: ResponseCreated, *, output: str = "audio/pcm") -> ResponseView
 
 
 def ended(created: ResponseCreated, status: Status, reason: str = "") -> ResponseEnded:
-    answer = Answer.begun(created, 24_000, 1.0)
+    answer = Answer.begun(created, 1.0)
     answer.done = DONE
     return ResponseEnded(answer, status, "Hello there.", reason)
 
@@ -172,7 +172,7 @@ def test_a_response_that_is_not_whole_says_why(
 
 
 def test_a_response_that_ends_before_its_text_has_used_nothing() -> None:
-    end = ResponseEnded(Answer.begun(CREATED, 24_000, 1.0), "cancelled", "", "turn_detected")
+    end = ResponseEnded(Answer.begun(CREATED, 1.0), "cancelled", "", "turn_detected")
     events = view(CREATED).ended(end)
     check(*events)
     assert events[-1]["response"]["usage"]["total_tokens"] == 0

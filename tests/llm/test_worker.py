@@ -80,8 +80,8 @@ def speech_of(jobs: list[Message]) -> list[str]:
 
 
 async def test_an_answer_is_shown_spoken_and_kept(pipe: Pipe, redis_url: str) -> None:
-    session = await open_session(pipe, SessionConfig(voice="joe", speed=1.2, output_rate=8000))
-    job = await ask(pipe, session, "Tell me a story.")
+    session = await open_session(pipe, SessionConfig(voice="joe", speed=1.2))
+    job = await ask(pipe, session, "Tell me a story.", output_rate=8000)
     async with working(start(Storyteller(), context(pipe, redis_url))):
         await until(lambda: done(pipe, "llm"))
     messages = await shown(pipe, session)

@@ -221,6 +221,23 @@ async def test_interrupting_an_idle_session_does_nothing(pipe: Pipe, session: Se
     assert await shown(pipe, session) == []
 
 
+async def test_only_the_response_that_is_meant_is_cancelled(
+    pipe: Pipe, session: SessionKeys, answering: Answering
+) -> None:
+    assert await sessions.interrupt(pipe, session, response_id="resp_before") == "idle"
+    meant = answering.response.response_id
+    assert await sessions.interrupt(pipe, session, response_id=meant) == "ok"
+
+
+async def test_a_session_that_ended_is_not_configured(pipe: Pipe, session: SessionKeys) -> None:
+    config = SessionConfig(language="fr")
+    assert await sessions.configure(pipe, session, config) == "ok"
+    assert decode(await pipe.command("HGET", session.state, "config"), SessionConfig) == config
+    await sessions.forget(pipe, session)
+    assert await sessions.configure(pipe, session, config) == "gone"
+    assert await pipe.command("EXISTS", session.state) == 0
+
+
 async def test_an_interruption_is_published(pipe: Pipe, session: SessionKeys) -> None:
     await sessions.create_response(pipe, session, new_response(session))
     async with pipe.redis.pubsub(ignore_subscribe_messages=True) as subscription:

@@ -102,7 +102,7 @@ class _Answer:
             text=text,
             voice=self.config.voice,
             speed=self.config.speed,
-            sample_rate=self.config.output_rate,
+            sample_rate=self.job.output_rate,
             marks=dict(self.marks) if segment == 0 else {},
         )
 

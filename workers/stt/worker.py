@@ -119,11 +119,17 @@ class SttStage:
         return NewResponse(
             response_id,
             Item(item_id=item_id, role="assistant", status="in_progress", modality=config.modality),
-            ResponseCreated(response_id=response_id, item_id=item_id, modality=config.modality),
+            ResponseCreated(
+                response_id=response_id,
+                item_id=item_id,
+                modality=config.modality,
+                output_rate=config.output_rate,
+            ),
             LlmJob(
                 session_id=job.session.session_id,
                 response_id=response_id,
                 item_id=item_id,
+                output_rate=config.output_rate,
                 marks=marks,
             ),
         )
