@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import socket
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -14,6 +13,7 @@ import typer
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from cli.address import answers, check_free, local_address
 from cli.broker import OLDEST_REDIS, BrokerError, find_server, server_version
 from cli.console import console, load_settings
 from shared.models import ModelMissing, needed, resolve, starter_pack
@@ -124,21 +124,11 @@ def _port(config: Settings) -> Check:
     try:
         check_free(config.host, config.port)
     except OSError as error:
+        if answers(f"http://{local_address(config)}/health"):
+            return Check("ok", what, "Parley is running there")
         advice = "stop what uses it, or choose another with PARLEY_PORT"
         return Check("fail", what, f"{error.strerror}: {advice}")
     return Check("ok", what, f"free on {config.host}")
-
-
-def check_free(host: str, port: int) -> None:
-    """Binds `host`:`port` for a moment.
-
-    Raises:
-        OSError: it is taken, or not an address of this machine.
-    """
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
 
 
 def _cores() -> Check:

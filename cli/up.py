@@ -2,12 +2,11 @@
 
 import fcntl
 import os
+import shutil
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,9 @@ from typing import Annotated
 
 import typer
 
+from cli.address import answers, check_free, local_address
 from cli.broker import Broker, BrokerError, find_server
 from cli.console import console, fail, load_settings
-from cli.doctor import check_free
 from cli.models import fetch_missing
 from cli.supervise import Program, supervise
 from shared.settings import STAGES, Settings, environment
@@ -101,28 +100,17 @@ def _write(line: str) -> None:
 
 def _announce(config: Settings, started: float) -> None:
     """Says where Parley is as soon as every stage is ready."""
-    wildcard = config.host in {"0.0.0.0", "::", ""}
-    host = "127.0.0.1" if wildcard else config.host
-    address = f"{f'[{host}]' if ':' in host else host}:{config.port}"
-    while not _is_ready(f"http://{address}/ready"):
+    address = local_address(config)
+    while not answers(f"http://{address}/ready"):
         time.sleep(_POLL_S)
     elsewhere = "" if address == _USUAL_ADDRESS else f" --url ws://{address}"
+    parley = "parley" if shutil.which("parley") else sys.argv[0]
     console.print(
         f"\n[bold green]Parley is ready[/] at [bold]http://{address}[/]"
         f" after {time.monotonic() - started:.1f} s\n\n"
-        f"  Ask it something:      parley say question.wav -o answer.wav{elsewhere}\n"
+        f"  Ask it something:      {parley} say question.wav -o answer.wav{elsewhere}\n"
         f"  Realtime API:          ws://{address}/v1/realtime\n"
         f"  speech-to-speech API:  ws://{address}/ws\n"
         "  Stop it:               Ctrl-C\n",
         soft_wrap=True,
     )
-
-
-def _is_ready(url: str) -> bool:
-    # A proxy from the environment has no business with a process on this machine.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False

@@ -1,6 +1,7 @@
 """Runs one gateway: `python -m gateway`."""
 
 import contextlib
+import signal
 import sys
 
 import uvicorn
@@ -37,6 +38,8 @@ def main() -> None:
     config = settings()
     logs.set_up("gateway", config.log_level)
     gateway = server(config)
+    # uvicorn raises the signal again once it has stopped in good order
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         gateway.run()
     if not gateway.started:

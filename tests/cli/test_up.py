@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +35,9 @@ def test_up_serves_restarts_and_stops(up: Up) -> None:
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(DEADLINE_S) == 0, up.log.read_text()
     assert not [process for process in family if process.is_running()]
-    assert "Traceback" not in up.log.read_text()
+    log = up.log.read_text()
+    assert "Traceback" not in log
+    assert "terminated by" not in log.split("draining", 1)[1], "a process did not stop in good order"
 
 
 def test_a_second_one_with_the_same_data_is_refused(up: Up, tmp_path: Path) -> None:
@@ -48,3 +52,15 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
         refused = Up(tmp_path / "data", taken.getsockname()[1])
         assert refused.process.wait(DEADLINE_S) == 1
     assert re.fullmatch(r"parley: cannot listen on port \d+ .*--port\n", refused.log.read_text())
+
+
+def test_the_doctor_knows_parley_when_it_runs(up: Up) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", "from cli.main import app; app()", "doctor"],
+        env={**os.environ, "PARLEY_PROFILE": "instant", "PARLEY_PORT": str(up.port)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stdout
+    assert "Parley is running there" in said.stdout
