@@ -150,18 +150,20 @@ async def test_a_dead_workers_job_is_taken_over(pipe: Pipe, redis_url: str) -> N
 async def test_a_running_job_keeps_its_lease(
     pipe: Pipe, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE_MS", 300)
     monkeypatch.setattr(jobs, "_RENEW_S", 0.05)
     monkeypatch.setattr(jobs, "_CLAIM_S", 0.05)
     starts: list[str] = []
-    idle_ms: list[int] = []
+    idle_ms = [0]
+
+    async def renewed() -> bool:
+        [row] = await pipe.command("XPENDING", SHARD.jobs("llm"), "llm", "-", "+", 1)
+        idle_ms.append(row[2])
+        return idle_ms[-1] < idle_ms[-2]
 
     async def work(job: Job) -> None:
         starts.append(job.owner.consumer)
-        for _ in range(12):  # three leases long
-            [row] = await pipe.command("XPENDING", SHARD.jobs("llm"), "llm", "-", "+", 1)
-            idle_ms.append(row[2])
-            await asyncio.sleep(0.075)
+        for _ in range(5):
+            await until(renewed)
         await job.finish()
 
     await respond(pipe)
@@ -171,7 +173,6 @@ async def test_a_running_job_keeps_its_lease(
     ):
         await until(lambda: done(pipe, "llm"))
     assert len(starts) == 1
-    assert max(idle_ms) < 300
 
 
 async def test_a_job_that_raises_is_tried_three_times_then_buried(
