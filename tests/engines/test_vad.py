@@ -8,7 +8,7 @@ import pytest
 from shared.audio import Float32, Int16, to_float32
 from shared.settings import Settings
 from tests.engines.conftest import at_once
-from workers.vad.engines import FRAME, VadEngine, create
+from workers.vad.engines import WINDOW, VadEngine, create
 
 Reader = Callable[[str], Int16]
 
@@ -28,8 +28,8 @@ def reading(readers: Reader) -> Float32:
 
 
 def frames(audio: Int16) -> Float32:
-    whole = len(audio) // FRAME * FRAME
-    return to_float32(audio[:whole]).reshape(-1, FRAME)
+    whole = len(audio) // WINDOW * WINDOW
+    return to_float32(audio[:whole]).reshape(-1, WINDOW)
 
 
 def listen(engine: VadEngine, audio: Float32) -> Float32:
@@ -44,7 +44,7 @@ def listen(engine: VadEngine, audio: Float32) -> Float32:
 
 def test_no_session_is_a_step_like_any_other(engine: VadEngine) -> None:
     probability, state = engine.step(
-        np.zeros((0, FRAME), np.float32), np.zeros((0, engine.STATE), np.float32)
+        np.zeros((0, WINDOW), np.float32), np.zeros((0, engine.STATE), np.float32)
     )
     assert probability.shape == (0,)
     assert state.shape == (0, engine.STATE)
@@ -53,14 +53,14 @@ def test_no_session_is_a_step_like_any_other(engine: VadEngine) -> None:
 def test_shapes_and_types_are_those_of_the_interface(engine: VadEngine) -> None:
     assert engine.initial_state().shape == (engine.STATE,)
     states = np.stack([engine.initial_state()] * 3)
-    probability, after = engine.step(np.zeros((3, FRAME), np.float32), states)
+    probability, after = engine.step(np.zeros((3, WINDOW), np.float32), states)
     assert probability.shape == (3,)
     assert after.shape == states.shape
     assert probability.dtype == after.dtype == np.float32
 
 
 def test_silence_is_no_speech(engine: VadEngine) -> None:
-    assert listen(engine, np.zeros((100, FRAME), np.float32)).max() < 0.3
+    assert listen(engine, np.zeros((100, WINDOW), np.float32)).max() < 0.3
 
 
 def test_somebody_reading_is_speech(engine: VadEngine, reading: Float32) -> None:
@@ -107,7 +107,7 @@ def test_two_threads_at_once(engine: VadEngine, reading: Float32) -> None:
 
 def test_without_its_model_it_says_so(settings: Settings) -> None:
     engine = create(settings)
-    step = (np.zeros((1, FRAME), np.float32), engine.initial_state()[None])
+    step = (np.zeros((1, WINDOW), np.float32), engine.initial_state()[None])
     with pytest.raises(RuntimeError, match="silero engine is not loaded"):
         engine.step(*step)
     engine.load()

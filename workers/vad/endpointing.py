@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from shared.messages import TurnDetection
-from workers.vad.engines import FRAME as WINDOW
+from workers.vad.engines import WINDOW
 
 SAMPLES_PER_MS = 16
 # A door that slams is one or two windows long; a word is more.

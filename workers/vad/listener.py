@@ -26,7 +26,7 @@ from shared.messages import (
 )
 from shared.scripts.lanes import Heard
 from workers.vad.endpointing import BEGIN_WINDOWS, SAMPLES_PER_MS, Edge, Endpointing, step
-from workers.vad.engines import FRAME as WINDOW
+from workers.vad.engines import WINDOW
 
 # Of the silence that ends a turn, this much goes to the recogniser: a word's last consonant is
 # quieter than what the model calls speech.

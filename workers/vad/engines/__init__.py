@@ -7,12 +7,12 @@ from shared.audio import Float32
 from shared.registry import create_engine
 from shared.settings import Settings
 
-FRAME = 512
+WINDOW = 512
 """Samples of 16 kHz audio in one step: 32 ms."""
 
 
 class VadEngine(Protocol):
-    """Tells how likely each frame holds speech, for many sessions at once.
+    """Tells how likely each window holds speech, for many sessions at once.
 
     It keeps nothing of a session: what it must remember travels in the session's state, so any
     engine of the same kind can go on with it. `step` may be called from several threads.
@@ -37,14 +37,14 @@ class VadEngine(Protocol):
         """The state of a session that was not heard yet: float32 (STATE,)."""
 
     def step(self, audio: Float32, state: Float32) -> tuple[Float32, Float32]:
-        """Hears one frame of each of B sessions.
+        """Hears one window of each of B sessions.
 
         Args:
             audio: float32 (B, 512) in [-1, 1), 16 kHz.
-            state: float32 (B, STATE), each session's state after its previous frame.
+            state: float32 (B, STATE), each session's state after its previous window.
 
         Returns:
-            How likely each frame is speech, float32 (B,) in [0, 1], and the states after it,
+            How likely each window is speech, float32 (B,) in [0, 1], and the states after it,
             float32 (B, STATE).
         """
 

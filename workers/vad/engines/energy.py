@@ -9,11 +9,11 @@ _SILENCE_DB, _SPEECH_DB = -60.0, -30.0
 
 
 class EnergyEngine:
-    """Calls a frame speech by its RMS level: 0 at -60 dBFS, 1 at -30 dBFS, linear between."""
+    """Calls a window speech by its RMS level: 0 at -60 dBFS, 1 at -30 dBFS, linear between."""
 
     name = "energy"
     model = "energy"
-    STATE = 1  # the level of the last frame in dBFS; only what travels like a model's state
+    STATE = 1  # the level of the last window in dBFS; only what travels like a model's state
 
     def load(self) -> None:
         pass

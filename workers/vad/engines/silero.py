@@ -11,7 +11,7 @@ from shared.audio import Float32
 from shared.models import resolve
 from shared.registry import loaded
 from shared.settings import Settings
-from workers.vad.engines import FRAME
+from workers.vad.engines import WINDOW
 
 _FILE = "silero_vad_op18_ifless.onnx"
 _CONTEXT = 64
@@ -40,7 +40,7 @@ class SileroEngine:
         self._session = onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"]
         )
-        self.step(np.zeros((1, FRAME), np.float32), self.initial_state()[None])
+        self.step(np.zeros((1, WINDOW), np.float32), self.initial_state()[None])
 
     def close(self) -> None:
         self._session = None
