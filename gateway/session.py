@@ -120,11 +120,6 @@ class Session:
         if self._lanes.waiting_bytes < _MOST_WAITING_BYTES:
             self._lanes.append(frame)
 
-    @property
-    def received_samples(self) -> int:
-        """How much audio came so far, in samples of 16 kHz."""
-        return self._at
-
     def command(
         self,
         action: Literal["open", "configure", "commit", "clear", "close"],

@@ -37,7 +37,7 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
     """A client for the broker at `url`; `blocking` gives one whose reads may wait `BLOCK_MS`.
 
     Commands that find the broker gone are tried again with jittered back-off for about half a
-    minute; every write of Parley's may be repeated without doing its work twice.
+    minute. A write may so be made twice; those of work in progress do nothing the second time.
     """
     return Redis.from_url(
         url,

@@ -1,7 +1,7 @@
 """Typed wrappers of the scripts that a job's owner runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from shared.broker import Argument, Pipe, fields_of
@@ -57,7 +57,7 @@ class Emission:
     messages: Sequence[OutMessage] = ()
     jobs: Sequence[TtsJob] = ()
     progress: Progress | None = None
-    item: Item | None = field(default=None)
+    item: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)

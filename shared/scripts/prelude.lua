@@ -78,6 +78,7 @@ local function create_response(keys, epoch, response_id, item_id, item, message,
   local now = redis.call('HGET', keys.session, 'epoch')
   if epoch ~= '' and epoch ~= now then return 'stale' end
   local active = redis.call('HGET', keys.session, 'response')
+  if active == response_id then return 'ok' end  -- the reply to an earlier attempt got lost
   if active and active ~= '' then return 'active' end
   redis.call('HSET', keys.session, 'response', response_id)
   redis.call('HSET', keys.response, 'text', '', 'segments', 0)

@@ -207,6 +207,10 @@ async def test_nothing_is_written_for_a_session_that_ended(
 async def test_one_response_at_a_time(pipe: Pipe, session: SessionKeys) -> None:
     first, second = new_response(session), new_response(session)
     assert await sessions.create_response(pipe, session, first) == "ok"
+    # repeated after a lost reply: begun, and begun once
+    assert await sessions.create_response(pipe, session, first) == "ok"
+    assert await pipe.command("XLEN", session.shard.jobs("llm")) == 1
+    assert await shown(pipe, session) == [first.created]
     assert await sessions.create_response(pipe, session, second) == "active"
     ended = Item(item_id=first.item.item_id, role="assistant", text="Hello.")
     await sessions.end_response(pipe, session, first.response_id, ended)

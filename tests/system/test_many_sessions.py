@@ -1,14 +1,13 @@
 """A hundred people at once, with engines that take no time: everyone gets their own answer."""
 
 import asyncio
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from client import Parley
 from shared.audio import Int16
-from tests.support.up import Up, running
+from tests.support.up import Up
 
 SESSIONS = 100
 TURNS = 2
@@ -16,13 +15,6 @@ RATE = 24_000
 SOON_S = 60.0
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    data = tmp_path_factory.mktemp("data")
-    with running(data, "instant", PARLEY_SILENCE_MS="300") as started:
-        yield started
 
 
 def speech(number: int, turn: int) -> Int16:

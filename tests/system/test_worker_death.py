@@ -3,24 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from client import Parley
-from tests.support.up import Up, running
+from tests.support.up import Up
 from tests.system.test_many_sessions import RATE, check_order, speech
 
 SOON_S = 60.0
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    data = tmp_path_factory.mktemp("data")
-    with running(data, "instant", PARLEY_SILENCE_MS="300") as started:
-        yield started
 
 
 @pytest.mark.parametrize("stage", ["vad", "stt", "llm", "tts"])

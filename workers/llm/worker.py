@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Literal
 
 from shared.ids import now_ms
 from shared.jobs import Job, Withdrawn
@@ -40,7 +41,7 @@ class _Answer:
 
     job: LlmJob
     config: SessionConfig
-    modality: str
+    modality: Literal["audio", "text"]
     marks: Marks
     text: str = ""
     segments: int = 0
@@ -79,7 +80,8 @@ class _Answer:
         complete = self._advance(pieces)
         if complete:
             self.marks.setdefault("llm_first_segment", now_ms())
-        jobs = [self._speech(segment, text) for segment, text in complete]
+        spoken = complete if self.modality == "audio" else []
+        jobs = [self._speech(segment, text) for segment, text in spoken]
         self.text += added
         self.shown_s = time.monotonic()
         return list(shown), jobs, Progress(position, added, self.segments)
@@ -125,7 +127,6 @@ class LlmStage:
         message = job.message
         assert isinstance(message, LlmJob)
         answer, prompt = await self._begin(job, message)
-        completion: Completion | None = None
         async with aclosing(self.engine.stream(prompt)) as stream:
             completion = await self._follow(job, answer, stream)
         answer.flush()
@@ -143,10 +144,9 @@ class LlmStage:
             role="assistant",
             status="completed" if completion.finish == "stop" else "incomplete",
             text=answer.text,
-            modality="audio" if answer.modality == "audio" else "text",
+            modality=answer.modality,
         )
-        speech = jobs if answer.modality == "audio" else []
-        await job.finish([*shown, done], jobs=speech, progress=progress, item=item)
+        await job.finish([*shown, done], jobs=jobs, progress=progress, item=item)
 
     async def _follow(
         self, job: Job, answer: _Answer, stream: AsyncIterator[Delta | Completion]
@@ -158,8 +158,7 @@ class LlmStage:
             answer.feed(step.text)
             if answer.due:
                 shown, jobs, progress = answer.take()
-                speech = jobs if answer.modality == "audio" else []
-                await job.emit(shown, jobs=speech, progress=progress)
+                await job.emit(shown, jobs=jobs, progress=progress)
         raise RuntimeError("the language model's stream ended without a completion")
 
     async def _begin(self, job: Job, message: LlmJob) -> tuple[_Answer, Prompt]:
