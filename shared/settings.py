@@ -26,6 +26,8 @@ PROFILES: dict[str, dict[Stage, str]] = {
     "cpu": {"vad": "silero", "stt": "whisper", "llm": "llama", "tts": "piper"},
     # No models at all: answers in no time, for tests of everything around the engines.
     "instant": {"vad": "energy", "stt": "instant", "llm": "instant", "tts": "instant"},
+    # The same with a stated service time, so that a fault can find a worker in the middle of it.
+    "paced": {"vad": "energy", "stt": "paced", "llm": "paced", "tts": "paced"},
 }
 
 
@@ -55,7 +57,7 @@ class Settings(BaseSettings):
     )
 
     # shape of the system
-    profile: Literal["cpu", "instant"] = Field(
+    profile: Literal["cpu", "instant", "paced"] = Field(
         default="cpu", description="Which engines run where none is named."
     )
     shards: int = Field(default=1, ge=1, le=1024, description="Units of atomicity.")
@@ -95,6 +97,13 @@ class Settings(BaseSettings):
     tts_voice: str = "en_US-joe-medium"
     tts_threads: int = Field(default=2, ge=1)
     tts_slots: int = Field(default=2, ge=1, description="Segments synthesised together.")
+
+    # the paced engines
+    paced_stt_ms: int = Field(default=100, ge=0, description="Time one utterance takes.")
+    paced_token_ms: int = Field(default=20, ge=0, description="Time one word of an answer takes.")
+    paced_tts_speed: float = Field(
+        default=8.0, gt=0, description="How many times faster than heard speech is made."
+    )
 
     def engine(self, stage: Stage) -> str:
         """The engine's name for `stage`: its own setting, else the profile's."""

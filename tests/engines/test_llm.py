@@ -17,7 +17,7 @@ from workers.llm.engines import Completion, Delta, LlmEngine, Message, Prompt, c
 INSTRUCTIONS = Message("system", "You are a helpful voice assistant.")
 
 
-@pytest.fixture(scope="module", params=["llama", "instant"])
+@pytest.fixture(scope="module", params=["llama", "instant", "paced"])
 def engine(request: pytest.FixtureRequest) -> Iterator[LlmEngine]:
     started = create(Settings(llm_engine=request.param, llm_slots=2))
     started.load()
@@ -189,8 +189,9 @@ async def test_close_ends_what_is_being_said() -> None:
         await anext(engine.stream(ask("Hello?")))
 
 
-async def test_instant_repeats_the_question_exactly_from_the_prefix_on() -> None:
-    engine = create(Settings(llm_engine="instant"))
+@pytest.mark.parametrize("name", ["instant", "paced"])
+async def test_instant_repeats_the_question_exactly_from_the_prefix_on(name: str) -> None:
+    engine = create(Settings(llm_engine=name, paced_token_ms=0))
     whole = "You said: hello there. That is all I know about it."
     for cut in range(len(whole) + 1):
         text, _ = await answer(engine, ask("hello there", prefix=whole[:cut]))

@@ -28,15 +28,15 @@ TWO_CITIES = (
 
 def loaded(name: str) -> SttEngine:
     engine = create(
-        Settings(stt_engine="instant")
-        if name == "instant"
+        Settings(stt_engine=name)
+        if name in {"instant", "paced"}
         else Settings(stt_engine="whisper", stt_model=name)
     )
     engine.load()
     return engine
 
 
-@pytest.fixture(scope="module", params=["whisper-tiny.en", "whisper-base", "instant"])
+@pytest.fixture(scope="module", params=["whisper-tiny.en", "whisper-base", "instant", "paced"])
 def engine(request: pytest.FixtureRequest) -> Iterator[SttEngine]:
     started = loaded(request.param)
     yield started

@@ -1,5 +1,6 @@
 """What every TTS engine does, with a real voice."""
 
+import zlib
 from collections.abc import Generator, Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ from workers.tts.engines import Speech, TtsEngine, create
 SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
-@pytest.fixture(scope="module", params=["piper", "instant"])
+@pytest.fixture(scope="module", params=["piper", "instant", "paced"])
 def engine(request: pytest.FixtureRequest) -> Iterator[TtsEngine]:
     started = create(Settings(tts_engine=request.param))
     started.load()
@@ -99,11 +100,24 @@ def test_piper_refuses_a_speed_that_is_none(piper: TtsEngine) -> None:
         say(piper, speech("Hello.", speed=0))
 
 
-def test_samples_of_instant_tell_their_position() -> None:
+@pytest.mark.parametrize("name", ["instant", "paced"])
+def test_samples_of_instant_tell_their_text_and_their_position(name: str) -> None:
+    engine = create(Settings(tts_engine=name, paced_tts_speed=1_000))
+    audio = say(engine, speech("hello there", rate=8_000))
+    assert len(audio) == 11 * 160
+    low, high, number, thousands = audio.view(np.uint16).reshape(-1, 4).T
+    assert set(low + 65_536 * high.astype(int)) == {zlib.crc32(b"hello there")}
+    assert (number == np.arange(440)).all()
+    assert not thousands.any()
+
+
+def test_samples_of_instant_tell_their_position_however_long_the_text() -> None:
     engine = create(Settings(tts_engine="instant"))
-    audio = say(engine, speech("x" * 100, rate=16_000))
-    assert len(audio) == 100 * 320
-    assert (audio == np.arange(len(audio)) % 32_768).all()
+    audio = say(engine, speech("x" * 701, rate=22_050)).view(np.uint16)
+    assert len(audio) == 701 * 441
+    groups = audio[: len(audio) // 4 * 4].reshape(-1, 4).astype(int)
+    assert (groups[:, 2] + 65_536 * groups[:, 3] == np.arange(len(groups))).all()
+    assert len(groups) > 65_536
 
 
 def test_without_its_voice_it_says_so() -> None:

@@ -88,7 +88,17 @@ def _instant(settings: Settings) -> LlmEngine:
     return InstantEngine(settings)
 
 
-ENGINES: dict[str, Callable[[Settings], LlmEngine]] = {"llama": _llama, "instant": _instant}
+def _paced(settings: Settings) -> LlmEngine:
+    from workers.llm.engines.paced import PacedEngine
+
+    return PacedEngine(settings)
+
+
+ENGINES: dict[str, Callable[[Settings], LlmEngine]] = {
+    "llama": _llama,
+    "instant": _instant,
+    "paced": _paced,
+}
 
 
 def create(settings: Settings) -> LlmEngine:

@@ -72,7 +72,17 @@ def _instant(settings: Settings) -> SttEngine:
     return InstantEngine()
 
 
-ENGINES: dict[str, Callable[[Settings], SttEngine]] = {"whisper": _whisper, "instant": _instant}
+def _paced(settings: Settings) -> SttEngine:
+    from workers.stt.engines.paced import PacedEngine
+
+    return PacedEngine(settings)
+
+
+ENGINES: dict[str, Callable[[Settings], SttEngine]] = {
+    "whisper": _whisper,
+    "instant": _instant,
+    "paced": _paced,
+}
 
 
 def create(settings: Settings) -> SttEngine:

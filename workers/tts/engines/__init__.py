@@ -58,7 +58,17 @@ def _instant(settings: Settings) -> TtsEngine:
     return InstantEngine()
 
 
-ENGINES: dict[str, Callable[[Settings], TtsEngine]] = {"piper": _piper, "instant": _instant}
+def _paced(settings: Settings) -> TtsEngine:
+    from workers.tts.engines.paced import PacedEngine
+
+    return PacedEngine(settings)
+
+
+ENGINES: dict[str, Callable[[Settings], TtsEngine]] = {
+    "piper": _piper,
+    "instant": _instant,
+    "paced": _paced,
+}
 
 
 def create(settings: Settings) -> TtsEngine:
