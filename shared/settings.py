@@ -7,7 +7,7 @@ in `compose.yaml`.
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field
@@ -29,6 +29,9 @@ PROFILES: dict[str, dict[Stage, str]] = {
     # The same with a stated service time, so that a fault can find a worker in the middle of it.
     "paced": {"vad": "energy", "stt": "paced", "llm": "paced", "tts": "paced"},
 }
+
+
+Workers = Annotated[int, Field(ge=1, le=64, description="Workers that one `parley up` runs.")]
 
 
 class Settings(BaseSettings):
@@ -67,10 +70,12 @@ class Settings(BaseSettings):
     # voice activity detection
     vad_engine: str | None = None
     vad_model: str = "silero-vad"
+    vad_workers: Workers = 1
 
     # speech to text
     stt_engine: str | None = None
     stt_model: str = "whisper-tiny.en"
+    stt_workers: Workers = 1
     stt_threads: int = Field(default=2, ge=1)
     stt_batch: int = Field(default=8, ge=1, description="Utterances transcribed together.")
 
@@ -82,6 +87,7 @@ class Settings(BaseSettings):
     # language model
     llm_engine: str | None = None
     llm_model: str = "smollm2-135m-instruct"
+    llm_workers: Workers = 1
     # llama.cpp's threads wait for each other hundreds of times a token: on two cores that the
     # other stages use too, two of them are no faster than one, and slower beside a busy one.
     llm_threads: int = Field(default=1, ge=1)
@@ -95,6 +101,7 @@ class Settings(BaseSettings):
     # text to speech
     tts_engine: str | None = None
     tts_voice: str = "en_US-joe-medium"
+    tts_workers: Workers = 1
     tts_threads: int = Field(default=2, ge=1)
     tts_slots: int = Field(default=2, ge=1, description="Segments synthesised together.")
 
@@ -109,6 +116,11 @@ class Settings(BaseSettings):
         """The engine's name for `stage`: its own setting, else the profile's."""
         named: str | None = getattr(self, f"{stage}_engine")
         return named or PROFILES[self.profile][stage]
+
+    def workers(self, stage: Stage) -> int:
+        """How many workers of `stage` one `parley up` runs."""
+        number: int = getattr(self, f"{stage}_workers")
+        return number
 
 
 @lru_cache(maxsize=1)
