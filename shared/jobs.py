@@ -42,6 +42,11 @@ class Withdrawn(Exception):
     ended. A handler lets it pass."""
 
 
+class ResponseDiffers(Exception):
+    """The broker lost text that this worker emitted: whoever takes the job goes on from what is
+    there."""
+
+
 @dataclass(slots=True)
 class Job:
     """A job in its owner's hands."""
@@ -65,9 +70,13 @@ class Job:
 
         Raises:
             Withdrawn: nothing was emitted and the handler must stop.
+            ResponseDiffers: nothing was emitted and the job must be begun again.
         """
         emission = self._emission(messages, jobs, progress, None)
-        if await scripts.emit(self.pipe, self.owner, emission) != "ok":
+        status = await scripts.emit(self.pipe, self.owner, emission)
+        if status == "differs":
+            raise ResponseDiffers
+        if status != "ok":
             raise Withdrawn
 
     async def finish(
@@ -78,9 +87,14 @@ class Job:
         progress: Progress | None = None,
         item: Item | None = None,
     ) -> None:
-        """Emits the last of the work of a response and acknowledges the job."""
+        """Emits the last of the work of a response and acknowledges the job.
+
+        Raises:
+            ResponseDiffers: nothing was emitted and the job must be begun again.
+        """
         emission = self._emission(messages, jobs, progress, item)
-        await scripts.finish(self.pipe, self.owner, emission)
+        if await scripts.finish(self.pipe, self.owner, emission) == "differs":
+            raise ResponseDiffers
 
     async def finish_turn(
         self, messages: Sequence[OutMessage], item: Item, respond: NewResponse | None
@@ -225,6 +239,8 @@ class JobConsumer:
             if rounds % _REAP_EVERY == 0:
                 await scripts.reap(self._pipe, self.shard, self.stage.name, _REAP_MS)
             for delivery in await self._orphans(self._room()):
+                if delivery.entry in self._running:
+                    continue  # this process was held up for longer than its own lease
                 log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
                 self._start(delivery, tasks)
 

@@ -2,8 +2,9 @@
 -- acknowledged too: nobody waits for it.
 -- KEYS: jobs, session, out, response, next stage's jobs, items
 -- ARGV: as emit, then item id ("" for none), item
-local status, job = emission()
-if status == 'lost' then return status end
+-- Returns as emit; nothing was done if 'lost' or 'differs'.
+local status, job = emission(true)
+if status == 'lost' or status == 'differs' then return status end
 local item_id, item = arg(), arg()
 if status == 'ok' and item_id ~= '' and redis.call('HEXISTS', KEYS[6], item_id) == 1 then
   redis.call('HSET', KEYS[6], item_id, item)

@@ -17,11 +17,13 @@ from shared.messages import (
 )
 from shared.scripts import SESSION_TTL_S
 
-Status = Literal["ok", "lost", "stale", "gone"]
-"""ok; the job is another's or done; its response was cancelled; its session ended."""
-
+Status = Literal["ok", "lost", "stale", "gone", "differs"]
+"""ok; the job is another's or done; its response was cancelled or is over; its session ended; the
+broker lost text that this owner emitted, so that the job must be begun again."""
 
 TurnStatus = Literal["ok", "lost", "stale", "gone", "active"]
+
+BuryStatus = Literal["ok", "lost", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,12 @@ class Ownership:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Text a response grows by: `position` is the length in UTF-8 bytes it had before."""
+    """Text a response grows by.
+
+    `position` is the length in UTF-8 bytes it had before, `segments` the number of complete
+    segments it has then. By these a repeated emission is known: what is not the job's last must
+    add to one of them.
+    """
 
     position: int
     text: str
@@ -81,14 +88,15 @@ class NewResponse:
 
 
 async def emit(pipe: Pipe, owner: Ownership, emission: Emission) -> Status:
-    """Emits part of a job's work."""
+    """Emits part of a job's work; what has `progress` may be repeated after a lost reply."""
     return _status(await pipe.script("emit", *_emission(owner, emission)))
 
 
 async def finish(pipe: Pipe, owner: Ownership, emission: Emission) -> Status:
     """Emits the last of a job's work and acknowledges it, in one step.
 
-    A job whose status is "stale" or "gone" has been acknowledged too.
+    A job whose status is "stale" or "gone" has been acknowledged too; "differs" leaves it pending.
+    Repeated after a lost reply the status is "lost".
     """
     keys, arguments = _emission(owner, emission)
     keys.append(emission.session.items)
@@ -136,7 +144,7 @@ async def bury(
     job: bytes,
     problem: str,
     messages: Sequence[OutMessage],
-) -> Status:
+) -> BuryStatus:
     """Dead-letters a job and tells its client."""
     keys = [owner.shard.jobs(owner.stage), owner.shard.dead, session.state, session.out]
     arguments = [
@@ -147,7 +155,7 @@ async def bury(
         problem,
         *_messages(messages),
     ]
-    return _status(await pipe.script("bury", keys, arguments))
+    return (await pipe.script("bury", keys, arguments)).decode()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,7 @@ def _emission(owner: Ownership, emission: Emission) -> tuple[list[str], list[Arg
     arguments = [
         *_header(session),
         *owner.arguments,
+        emission.response_id,
         *([progress.position, progress.text, progress.segments] if progress else ["", "", ""]),
         *_messages(emission.messages),
         *_messages(emission.jobs),

@@ -63,6 +63,7 @@ async def emit_lane(
         lane.shard.prefix,
         session.session_id,
         token,
+        KEEP_S,
         heard.seq,
         heard.state,
         len(heard.messages),

@@ -3,7 +3,7 @@
 -- Every script's arguments begin with: how many seconds a session's keys live without activity,
 -- the shard's prefix ("parley:{0}") and the session's id.
 
-local OUT_LENGTH = 1024    -- messages a gateway may be behind
+local OUT_LENGTH = 4096    -- messages a gateway may be behind
 local JOBS_LENGTH = 10000  -- jobs a stage may be behind
 local ITEMS_LENGTH = 256   -- items a conversation keeps
 local DEAD_LENGTH = 1000   -- jobs kept for inspection
@@ -64,6 +64,19 @@ local function settle(stream, group, entry)
   redis.call('XDEL', stream, entry)
 end
 
+-- Reads the attachment and the number of the client's request (0 if it comes from none). Returns
+-- what the script must return at once: 'gone', 'detached' (another gateway serves the session) or
+-- 'ok' (the request was carried out before, and its reply got lost). Else nil and the number to
+-- note once the request is carried out.
+local function admit(session)
+  local attachment, request = arg(), tonumber(arg())
+  local serving, done = unpack(redis.call('HMGET', session, 'attachment', 'requests'))
+  if not serving then return 'gone' end
+  if serving ~= attachment then return 'detached' end
+  if request > 0 and request <= tonumber(done) then return 'ok' end
+  return nil, math.max(request, tonumber(done))
+end
+
 -- Cancels whatever answers: all work of an older epoch is stale from here on.
 local function interrupt(session)
   local epoch = redis.call('HINCRBY', session, 'epoch', 1)
@@ -89,21 +102,27 @@ local function create_response(keys, epoch, response_id, item_id, item, message,
   return 'ok'
 end
 
--- What emit and finish have in common. Returns 'ok', 'lost' (the job is another consumer's or
--- done), 'gone' (the session ended) or 'stale' (the response was cancelled).
-local function emission()
+-- What emit and finish have in common; `last` tells them apart. Returns 'ok', 'lost' (the job is
+-- another consumer's or done), 'gone' (the session ended), 'stale' (the response was cancelled or
+-- is over) or 'differs' (the broker lost text that this owner emitted: it must begin again from
+-- what is there).
+local function emission(last)
   local stream, session, out, response, next_stream = unpack(KEYS)
   local job = { group = arg(), consumer = arg(), entry = arg(), epoch = arg() }
-  local position, text, segments = arg(), arg(), arg()
+  local response_id, position, text, segments = arg(), tonumber(arg()), arg(), arg()
   local messages, jobs = args(), args()
   if not owns(stream, job.group, job.consumer, job.entry) then return 'lost', job end
-  local epoch = redis.call('HGET', session, 'epoch')
+  local epoch, active = unpack(redis.call('HMGET', session, 'epoch', 'response'))
   if not epoch then return 'gone', job end
-  if epoch ~= job.epoch then return 'stale', job end
-  if position ~= '' then
-    -- the reply to an earlier attempt got lost: what it wrote is already there
-    if redis.call('HSTRLEN', response, 'text') ~= tonumber(position) then return 'ok', job end
-    local before = redis.call('HGET', response, 'text') or ''
+  if epoch ~= job.epoch or active ~= response_id then return 'stale', job end
+  if position then
+    local before, complete = unpack(redis.call('HMGET', response, 'text', 'segments'))
+    before = before or ''
+    -- The reply to an earlier attempt got lost: what it wrote is already there. The last
+    -- emission ends the job, and cannot have been made before.
+    local made = not last and #before == position + #text and complete == segments
+    if made then return 'ok', job end
+    if #before ~= position then return 'differs', job end
     redis.call('HSET', response, 'text', before .. text, 'segments', segments)
     redis.call('EXPIRE', response, ttl_s)
   end
