@@ -197,10 +197,9 @@ class JobConsumer:
 
     def cancel(self, session_id: str, epoch: int) -> None:
         """Ends the session's jobs that are older than `epoch`."""
-        for job, task in self._running.values():
+        for entry, (job, _) in self._running.items():
             if job.session.session_id == session_id and int(job.owner.epoch) < epoch:
-                job.withdrawn = True
-                task.cancel()
+                self._withdraw(entry)
 
     # --- taking jobs ---
 
@@ -239,8 +238,6 @@ class JobConsumer:
             if rounds % _REAP_EVERY == 0:
                 await scripts.reap(self._pipe, self.shard, self.stage.name, _REAP_MS)
             for delivery in await self._orphans(self._room()):
-                if delivery.entry in self._running:
-                    continue  # this process was held up for longer than its own lease
                 log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
                 self._start(delivery, tasks)
 
@@ -249,6 +246,7 @@ class JobConsumer:
         if count <= 0:
             return []
         try:
+            await self._renew_leases()  # or, just held up, it would begin its own jobs again
             return await scripts.claim(
                 self._pipe, self.shard, self.stage.name, self._consumer, LEASE_MS, count
             )
@@ -277,14 +275,19 @@ class JobConsumer:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            if not self._running:
-                continue
-            entries = list(self._running)
-            for entry in await self._set_idle(entries, 0):
-                if entry in self._running:
-                    job, task = self._running[entry]
-                    job.withdrawn = True
-                    task.cancel()
+            await self._renew_leases()
+
+    async def _renew_leases(self) -> None:
+        if self._running:
+            for entry in await self._set_idle(list(self._running), 0):
+                self._withdraw(entry)
+
+    def _withdraw(self, entry: str) -> None:
+        """Ends a job that is not this worker's any more, if it still runs."""
+        if entry in self._running:
+            job, task = self._running[entry]
+            job.withdrawn = True
+            task.cancel()
 
     async def _drain(self) -> None:
         tasks = [task for _, task in self._running.values()]
@@ -296,17 +299,22 @@ class JobConsumer:
 
     def _start(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
         job = self._job(delivery)
+        self._withdraw(delivery.entry)  # held up beyond its lease, a worker may claim its own job
         task = tasks.create_task(self._run(job), name=f"{self.stage.name} job")
         self._running[delivery.entry] = (job, task)
-        task.add_done_callback(lambda _: self._ended(delivery.entry))
+        task.add_done_callback(lambda _: self._ended(job))
 
-    def _ended(self, entry: str) -> None:
-        del self._running[entry]
+    def _ended(self, job: Job) -> None:
+        running = self._running.get(job.owner.entry)
+        if running is not None and running[0] is job:
+            del self._running[job.owner.entry]
         self._changed.set()
 
     def _job(self, delivery: Delivery) -> Job:
         epoch = delivery.fields.get(b"epoch", b"0").decode()
-        owner = Ownership(self.shard, self.stage.name, self._consumer, delivery.entry, epoch)
+        owner = Ownership(
+            self.shard, self.stage.name, self._consumer, delivery.entry, delivery.attempt, epoch
+        )
         payload = delivery.fields.get(b"m", b"")
         try:
             message = decode(payload, self.stage.job_type)

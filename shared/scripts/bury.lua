@@ -1,10 +1,10 @@
 -- Moves a job that failed on every attempt to the dead-letter stream and tells its client.
 -- KEYS: jobs, dead, session, out
--- ARGV: …, group, consumer, entry, job, epoch, error, messages
+-- ARGV: …, group, consumer, entry, attempt, epoch, job, error, messages
 local stream, dead, session, out = unpack(KEYS)
-local group, consumer, entry = arg(), arg(), arg()
-local job, epoch, problem, messages = arg(), arg(), arg(), args()
-if not owns(stream, group, consumer, entry) then return 'lost' end
+local group, consumer, entry, attempt, epoch = arg(), arg(), arg(), arg(), arg()
+local job, problem, messages = arg(), arg(), args()
+if not owns(stream, group, consumer, entry, attempt) then return 'lost' end
 settle(stream, group, entry)
 redis.call('XADD', dead, 'MAXLEN', '~', DEAD_LENGTH, '*',
            'stage', group, 'm', job, 'epoch', epoch, 'error', problem)

@@ -28,17 +28,22 @@ BuryStatus = Literal["ok", "lost", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """A job as its owner holds it: where it stands and under whose name it is pending."""
+    """A job as its owner holds it: where it stands, under whose name and since which delivery.
+
+    `attempt` counts deliveries: a worker that was held up, lost the job and took it back is not
+    the owner it was.
+    """
 
     shard: Shard
     stage: str
     consumer: str
     entry: str
+    attempt: int
     epoch: str
 
     @property
     def arguments(self) -> list[Argument]:
-        return [self.stage, self.consumer, self.entry, self.epoch]
+        return [self.stage, self.consumer, self.entry, self.attempt, self.epoch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +154,8 @@ async def bury(
     keys = [owner.shard.jobs(owner.stage), owner.shard.dead, session.state, session.out]
     arguments = [
         *_header(session),
-        *owner.arguments[:3],
+        *owner.arguments,
         job,
-        owner.epoch,
         problem,
         *_messages(messages),
     ]

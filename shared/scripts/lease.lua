@@ -7,7 +7,7 @@ local stream = KEYS[1]
 local group, consumer, idle_ms, entries = arg(), arg(), arg(), args()
 local lost = {}
 for _, entry in ipairs(entries) do
-  if owns(stream, group, consumer, entry) then
+  if owns(stream, group, consumer, entry, '') then
     redis.call('XCLAIM', stream, group, consumer, 0, entry, 'IDLE', idle_ms, 'JUSTID')
   else
     lost[#lost + 1] = entry

@@ -54,9 +54,16 @@ local function put_item(items, order, item_id, item)
   redis.call('EXPIRE', order, ttl_s)
 end
 
--- Redis's own pending list says who owns a job.
-local function owns(stream, group, consumer, entry)
-  return #redis.call('XPENDING', stream, group, entry, entry, 1, consumer) == 1
+-- Redis's own pending list says who owns a job: the consumer it was last delivered to. Which
+-- delivery that was tells a consumer that lost the job and took it back from itself before; ""
+-- is any.
+local function owns(stream, group, consumer, entry, attempt)
+  local rows = redis.pcall('XPENDING', stream, group, entry, entry, 1, consumer)
+  if rows.err then
+    if string.find(rows.err, 'NOGROUP', 1, true) then return false end  -- the broker lost its data
+    error(rows)
+  end
+  return #rows == 1 and (attempt == '' or rows[1][4] == tonumber(attempt))
 end
 
 local function settle(stream, group, entry)
@@ -108,10 +115,14 @@ end
 -- what is there).
 local function emission(last)
   local stream, session, out, response, next_stream = unpack(KEYS)
-  local job = { group = arg(), consumer = arg(), entry = arg(), epoch = arg() }
+  local job = {
+    group = arg(), consumer = arg(), entry = arg(), attempt = arg(), epoch = arg(),
+  }
   local response_id, position, text, segments = arg(), tonumber(arg()), arg(), arg()
   local messages, jobs = args(), args()
-  if not owns(stream, job.group, job.consumer, job.entry) then return 'lost', job end
+  if not owns(stream, job.group, job.consumer, job.entry, job.attempt) then
+    return 'lost', job
+  end
   local epoch, active = unpack(redis.call('HMGET', session, 'epoch', 'response'))
   if not epoch then return 'gone', job end
   if epoch ~= job.epoch or active ~= response_id then return 'stale', job end

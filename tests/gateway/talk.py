@@ -131,7 +131,7 @@ class Talk:
         )
         [(_, [(entry, flat)])] = reply
         fields = fields_of(flat)
-        owner = Ownership(keys.shard, "llm", "worker", entry.decode(), fields[b"epoch"].decode())
+        owner = Ownership(keys.shard, "llm", "worker", entry.decode(), 1, fields[b"epoch"].decode())
         return Worker(self.pipe, keys, owner, decode(fields[b"m"], LlmJob))
 
     async def respond(self, modality: Literal["audio", "text"] = "audio") -> Worker:
