@@ -3,60 +3,195 @@
 A command sent alone costs several times what it costs in a pipeline, so all commands of a
 process go through a `Pipe`: while one pipeline is in flight the next accumulates. An idle
 process adds no wait, a busy one batches by itself.
+
+No process may end because its broker is away: `persist` is how each of them waits for it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha1
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as BrokerConnectionError
-from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as BrokerTimeoutError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from shared.scripts import SCRIPTS
 
 Argument = str | bytes | int | float
 Result = Any
+T = TypeVar("T")
 
-UNREACHABLE = (BrokerConnectionError, BrokerTimeoutError)
+# A master that was demoted refuses to be written to: the broker is another server now.
+UNREACHABLE = (BrokerConnectionError, BrokerTimeoutError, ReadOnlyError)
+
+# What a broker says while it takes no writes, though it may later: of scripts, some servers
+# report it inside another message.
+_REFUSALS = re.compile(r"(?:^|-)(?:OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|BUSY|UNBLOCKED) ")
 
 # Above every BLOCK, so that a reader that waits is not taken for one whose broker is gone.
 BLOCK_MS = 5_000
 _READER_TIMEOUT_S = BLOCK_MS / 1000 + 5
 _COMMAND_TIMEOUT_S = 10
+_SENTINEL_TIMEOUT_S = 2
+_SENTINEL_PORT = 26379
 _PIPELINE_COMMANDS = 512
+_PATIENCE_S = 30
+_PARTING_S = 1
+_BACK_OFF = wait_random_exponential(multiplier=0.05, max=1)
+_COMPLAIN_EVERY_S = 10
 
 _DIGESTS = {name: sha1(source.encode()).hexdigest() for name, source in SCRIPTS.items()}
+
+log = logging.getLogger(__name__)
 
 
 def connect(url: str, *, blocking: bool = False) -> Redis:
     """A client for the broker at `url`; `blocking` gives one whose reads may wait `BLOCK_MS`.
 
-    Commands that find the broker gone are tried again with jittered back-off for about half a
-    minute. A write may so be made twice; those of work in progress do nothing the second time.
+    It tries each command once: trying again is for `Pipe` and `persist`, since a client of
+    sentinels asks for the master only when it connects anew.
+
+    Raises:
+        ValueError: the address cannot be understood.
     """
-    return Redis.from_url(
-        url,
-        socket_timeout=_READER_TIMEOUT_S if blocking else _COMMAND_TIMEOUT_S,
-        socket_connect_timeout=_COMMAND_TIMEOUT_S,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=40),
-        retry_on_error=list(UNREACHABLE),
-        protocol=2,
+    options: dict[str, Any] = {
+        "socket_timeout": _READER_TIMEOUT_S if blocking else _COMMAND_TIMEOUT_S,
+        "socket_connect_timeout": _COMMAND_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+    if urlsplit(url).scheme == "redis+sentinel":
+        return _master(url, options)
+    return Redis.from_url(url, **options)
+
+
+class _Master(Redis):
+    """A client of whichever server the sentinels call master."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        await self.connection_pool.sentinel_manager.aclose()  # type: ignore[attr-defined]
+
+
+def _master(url: str, options: dict[str, Any]) -> Redis:
+    parts = urlsplit(url)
+    service, _, database = parts.path.strip("/").partition("/")
+    hosts = [host.partition(":") for host in parts.netloc.rpartition("@")[2].split(",")]
+    if not service or not all(name for name, _, _ in hosts):
+        raise ValueError(
+            "the broker's address must be redis+sentinel://[user:password@]host:port,…/service[/db]"
+        )
+    given = {"username": parts.username, "password": parts.password}
+    credentials = {name: unquote(value) for name, value in given.items() if value}
+    timeouts = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _SENTINEL_TIMEOUT_S)
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        [(name, int(port or _SENTINEL_PORT)) for name, _, port in hosts],
+        sentinel_kwargs={**options, **credentials, **timeouts},
     )
+    options = {**options, **credentials, "db": int(database or 0)}
+    master: Redis = sentinels.master_for(service, redis_class=_Master, **options)
+    return master
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    return isinstance(error, UNREACHABLE) and not isinstance(error, AuthenticationError)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether an error goes away when the broker is well again."""
+    if isinstance(error, ResponseError):
+        full = isinstance(error, OutOfMemoryError | ReadOnlyError)
+        return full or _REFUSALS.search(str(error)) is not None
+    return _is_unreachable(error)
+
+
+class _Complaints:
+    """Says that the broker is away now and then, not once for everybody who waits for it."""
+
+    def __init__(self) -> None:
+        self._quiet_until_s = 0.0
+
+    def __call__(self, attempt: RetryCallState) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._quiet_until_s and attempt.outcome is not None:
+            log.warning("waiting for the broker: %s", attempt.outcome.exception())
+            self._quiet_until_s = now_s + _COMPLAIN_EVERY_S
+
+
+_complain = _Complaints()
+
+
+async def persist(
+    work: Callable[[], Awaitable[T]], *, after: Callable[[], None] = lambda: None
+) -> T:
+    """Runs `work` again, with jittered back-off, while the broker is away or takes no writes.
+
+    `after` is called before each further attempt. Every other error is raised.
+    """
+
+    def before(attempt: RetryCallState) -> None:
+        if attempt.attempt_number > 1:
+            after()
+
+    return await AsyncRetrying(
+        retry=retry_if_exception(_passes), wait=_BACK_OFF, before=before, before_sleep=_complain
+    )(_run, work)
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    """Runs `work` again for half a minute while the broker is out of reach."""
+    return await AsyncRetrying(
+        retry=retry_if_exception(_is_unreachable),
+        wait=_BACK_OFF,
+        stop=stop_after_delay(_PATIENCE_S),
+        before_sleep=_complain,
+        reraise=True,
+    )(_run, work)
+
+
+async def _run(work: Callable[[], Awaitable[T]]) -> T:
+    """To tenacity, only a coroutine function is something to await."""
+    return await work()
 
 
 class Pipe:
     """Coalesces the commands of one process into pipelines.
 
-    Use as an async context manager; leaving it sends what is waiting.
+    While the broker is away its commands are tried again, for half a minute: somebody waits for
+    the answer. Those of a `patient` pipe are tried for as long as it takes, also while the broker
+    refuses writes. A write may so be made twice; those of work in progress do nothing the second
+    time.
+
+    Use as an async context manager; leaving it gives the commands that wait a moment to go out.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, patient: bool = False) -> None:
         self.redis = redis
+        self._patient = patient
         # Replies as the broker sends them: one that a parser stumbles over would take the
         # whole pipeline down with it.
         redis.response_callbacks.clear()
@@ -68,7 +203,8 @@ class Pipe:
 
     async def __aexit__(self, *_: object) -> None:
         if self._flusher is not None:
-            await self._flusher
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._flusher, _PARTING_S)
         await self.redis.aclose()
 
     async def command(self, *arguments: Argument) -> Result:
@@ -77,6 +213,15 @@ class Pipe:
         Raises:
             redis.RedisError: the broker refused the command or stayed out of reach.
         """
+        try:
+            return await self._reply(arguments)
+        except RedisError as error:
+            if not (_passes(error) if self._patient else _is_unreachable(error)):
+                raise
+        again = persist if self._patient else _insist
+        return await again(lambda: self._reply(arguments))
+
+    async def _reply(self, arguments: Sequence[Argument]) -> Result:
         reply: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((arguments, reply))
         if self._flusher is None:
@@ -122,6 +267,9 @@ class Pipe:
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            # the next connection may lead to the new master
+            await self.redis.connection_pool.disconnect()
 
 
 Fields = dict[bytes, bytes]

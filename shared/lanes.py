@@ -9,14 +9,15 @@ so that a lane moves without a gap.
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.broker import Pipe, fields_of, stream_entries
+from shared.broker import Pipe, fields_of, persist, stream_entries
 from shared.heartbeat import living
 from shared.keys import Keyspace, Lane
 from shared.messages import Command, Frame, LaneEntry, MessageError, decode, encode
@@ -29,6 +30,8 @@ _READ_ENTRIES = 64
 _READ_BLOCK_MS = 1_000
 # The last bound of a lane nobody reads; a live owner trims behind its checkpoint.
 _LANE_ENTRIES = 20_000
+# Audio in one entry: what gathers while the broker is away must not become one huge write.
+_ENTRY_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
@@ -214,49 +217,89 @@ class LaneKeeper:
         await scripts.hold_lane(self._pipe, lane.lane, self._owner, lane.token, 0)
 
 
+_Mark: TypeAlias = asyncio.Future[None]
+_Waiting: TypeAlias = Frame | Command | _Mark
+
+
 class LaneWriter:
     """Appends frames and commands to lanes by group commit.
 
     While a lane's write is in flight its next entry accumulates, so broker commands per second
-    grow with lanes, not with sessions times frames. `waiting_bytes` is the audio that the broker
-    has not taken yet; callers bound it.
+    grow with lanes, not with sessions times frames. A write is tried again for as long as the
+    broker is away or takes none, and nothing overtakes it. `waiting_bytes` is the audio that the
+    broker has not taken yet; callers bound it.
     """
 
     def __init__(self, pipe: Pipe, keyspace: Keyspace) -> None:
         self._pipe = pipe
         self._keyspace = keyspace
-        self._gathered: dict[str, list[Frame | Command]] = {}
+        self._waiting: dict[str, deque[_Waiting]] = {}
         self._writers: dict[str, asyncio.Task[None]] = {}
         self.waiting_bytes = 0
 
     def append(self, record: Frame | Command) -> None:
         """Takes a record; it reaches its lane after every record appended before it."""
         stream = self._keyspace.lane(record.session_id).stream
-        self._gathered.setdefault(stream, []).append(record)
-        if isinstance(record, Frame):
-            self.waiting_bytes += len(record.pcm)
+        self._waiting.setdefault(stream, deque()).append(record)
+        self.waiting_bytes += _size(record)
         if stream not in self._writers:
             writer = asyncio.create_task(self._write(stream), name=f"write {stream}")
             self._writers[stream] = writer
 
+    async def written(self, session_id: str) -> None:
+        """Waits until the broker has what was appended to the session's lane so far."""
+        stream = self._keyspace.lane(session_id).stream
+        if stream in self._writers:
+            mark: _Mark = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(stream, deque()).append(mark)
+            await mark
+
     async def flush(self) -> None:
-        """Waits until everything appended so far has been written."""
+        """Waits until everything appended so far has been written; cancelled, it gives it up."""
         await asyncio.gather(*self._writers.values())
 
     async def _write(self, stream: str) -> None:
         try:
-            while records := self._gathered.pop(stream, None):
-                message = encode(LaneEntry(records=records))
-                try:
-                    await self._pipe.command(
-                        "XADD", stream, "MAXLEN", "~", _LANE_ENTRIES, "*", "m", message
-                    )
-                except RedisError as error:
-                    # nobody waits for a frame: its listeners hear silence in its place
-                    log.error("%d records for %s were lost: %s", len(records), stream, error)
-                finally:
-                    self.waiting_bytes -= sum(
-                        len(record.pcm) for record in records if isinstance(record, Frame)
-                    )
+            while waiting := self._waiting.get(stream):
+                first = waiting[0]
+                if isinstance(first, asyncio.Future):
+                    waiting.popleft()
+                    if not first.done():  # whoever asked was cancelled meanwhile
+                        first.set_result(None)
+                else:
+                    await self._put(stream, _next_entry(waiting))
         finally:
             del self._writers[stream]
+            for left in self._waiting.pop(stream, ()):
+                self.waiting_bytes -= _size(left)
+                if isinstance(left, asyncio.Future):
+                    left.cancel()
+
+    async def _put(self, stream: str, records: list[Frame | Command]) -> None:
+        entry = encode(LaneEntry(records=records))
+        command = ("XADD", stream, "MAXLEN", "~", _LANE_ENTRIES, "*", "m", entry)
+        try:
+            await persist(lambda: self._pipe.command(*command))
+        except RedisError as error:
+            # nobody waits for a frame: its listeners hear silence in its place
+            log.error("%d records for %s were lost: %s", len(records), stream, error)
+        finally:
+            self.waiting_bytes -= sum(map(_size, records))
+
+
+def _next_entry(waiting: deque[_Waiting]) -> list[Frame | Command]:
+    """Takes the records of the next entry: up to its size, or to the next mark."""
+    records: list[Frame | Command] = []
+    size = 0
+    while waiting and size < _ENTRY_BYTES:
+        first = waiting[0]
+        if isinstance(first, asyncio.Future):
+            break
+        size += _size(first)
+        records.append(first)
+        waiting.popleft()
+    return records
+
+
+def _size(waiting: _Waiting) -> int:
+    return len(waiting.pcm) if isinstance(waiting, Frame) else 0
