@@ -1,0 +1,176 @@
+"""A whole run: a system, sessions that come and go, faults, and the verdict."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.chaos import proxy
+from bench.chaos.broker_view import BrokerView, viewing
+from bench.chaos.conversation import Conversation
+from bench.chaos.faults import Kind, schedule
+from bench.chaos.injection import Injector
+from bench.chaos.invariants import Violation, check
+from bench.chaos.proxy import Link
+from bench.chaos.recovery import Served, Struck, Timeline
+from bench.chaos.sampling import Sampler, Trend
+from bench.chaos.script import script
+from bench.chaos.system import System, running
+from shared.keys import Keyspace
+from shared.scripts import SESSION_TTL_S
+from shared.settings import settings
+
+# Keys of a session that was closed go at once. Those of one whose gateway died first expire, and
+# a VAD worker then finds out within half a minute.
+_GONE_S = SESSION_TTL_S + 40.0
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run consists of. It is over when there were enough turns, faults and minutes.
+
+    `sessions` at once, each of `turns_each` turns, `pause_s` apart on average; a fault of
+    `kinds` every `every_s` on average, `most_at_once` at most.
+    """
+
+    seed: int
+    profile: str
+    sessions: int
+    turns_each: int
+    pause_s: float
+    gateways: int
+    workers: int
+    kinds: list[Kind]
+    every_s: float
+    most_at_once: int
+    turns: int
+    faults: int
+    minutes: float
+    sample_s: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run so far."""
+
+    struck: list[Struck]
+    timelines: list[Timeline]
+    violations: list[Violation]
+    trends: list[Trend]
+    sessions: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+    left_s: float = 0.0
+    """How long after the last session something of theirs was still there."""
+
+    @property
+    def turns(self) -> int:
+        return len(self.timelines)
+
+
+Tell = Callable[[str], None]
+
+
+class Campaign:
+    """Runs a plan; `tell` gets a line for every violation."""
+
+    def __init__(self, plan: Plan, tell: Tell) -> None:
+        self.outcome = Outcome([], [], [], [])
+        self._plan = plan
+        self._tell = tell
+        self._links: dict[int, Link] = {}
+        self._numbers = itertools.count()
+        self._started_s = 0.0
+
+    async def run(self, folder: Path, binary: Path) -> Outcome:
+        """Runs it; data and logs are in `folder`.
+
+        Raises:
+            TimeoutError: the system did not become ready.
+            BrokerError: the broker did not start, or not again.
+        """
+        plan = self._plan
+        config = settings()
+        keyspace = Keyspace(config.shards, config.lanes)
+        async with (
+            running(folder, binary, plan.gateways, plan.workers, profile=plan.profile) as system,
+            viewing(system.broker.url, keyspace) as view,
+        ):
+            sampler = Sampler(system, view, plan.sample_s)
+            injector = Injector(system, self._links)
+            self.outcome.struck = injector.struck
+            self._started_s = time.monotonic()
+            async with asyncio.TaskGroup() as tasks:
+                sampling = tasks.create_task(sampler.run(), name="sampler")
+                faults = schedule(plan.seed, plan.kinds, plan.every_s, plan.most_at_once)
+                tasks.create_task(injector.run(faults), name="faults")
+                await asyncio.gather(*(self._slot(system, view) for _ in range(plan.sessions)))
+                injector.stop()
+                sampling.cancel()
+            self.outcome.seconds = time.monotonic() - self._started_s
+            self.outcome.trends = sampler.trends
+            await self._nothing_is_left(view)
+        for ending in system.unwelcome:
+            self._blame(Violation("wrong", None, None, ending))
+        return self.outcome
+
+    @property
+    def _enough(self) -> bool:
+        plan = self._plan
+        return (
+            self.outcome.turns >= plan.turns
+            and len(self.outcome.struck) >= (plan.faults if plan.kinds else 0)
+            and time.monotonic() - self._started_s >= plan.minutes * 60
+        )
+
+    async def _slot(self, system: System, view: BrokerView) -> None:
+        """One session after another."""
+        plan = self._plan
+        while not self._enough:
+            number = next(self._numbers)
+            turns = script(plan.seed, number, plan.turns_each, plan.pause_s)
+            dice = random.Random(f"link {plan.seed} {number}")
+            async with proxy.opened(system.ports, dice) as link:
+                self._links[number] = link
+                conversation = Conversation(link.url, number, turns, plan.seed)
+                try:
+                    await conversation.run(view.history)
+                finally:
+                    del self._links[number]
+            self._judge(conversation, link)
+
+    def _judge(self, conversation: Conversation, link: Link) -> None:
+        record = conversation.record
+        for violation in check(record, conversation.transcripts, conversation.history):
+            self._blame(violation)
+        served = [
+            Served(
+                each.gateway, each.opened_s, math.inf if each.closed_s is None else each.closed_s
+            )
+            for each in link.connections
+        ]
+        self.outcome.sessions += 1
+        self.outcome.resumed += record.resumed
+        self.outcome.timelines += [
+            Timeline.of(record.number, exchange, served) for exchange in record.exchanges
+        ]
+
+    def _blame(self, violation: Violation) -> None:
+        self.outcome.violations.append(violation)
+        of = "" if violation.session is None else f" in session {violation.session}"
+        turn = "" if violation.turn is None else f", turn {violation.turn}"
+        self._tell(f"{violation.kind}{of}{turn} (seed {self._plan.seed}): {violation.what}")
+
+    async def _nothing_is_left(self, view: BrokerView) -> None:
+        ended_s = time.monotonic()
+        while left := await view.left_behind():
+            if time.monotonic() - ended_s > _GONE_S:
+                for each in left:
+                    self._blame(Violation("wrong", None, None, f"left in the broker: {each}"))
+                break
+            await asyncio.sleep(_POLL_S)
+        self.outcome.left_s = time.monotonic() - ended_s
