@@ -147,12 +147,7 @@ class Campaign:
         record = conversation.record
         for violation in check(record, conversation.transcripts, conversation.history):
             self._blame(violation)
-        served = [
-            Served(
-                each.gateway, each.opened_s, math.inf if each.closed_s is None else each.closed_s
-            )
-            for each in link.connections
-        ]
+        served = [Served(each.gateway, each.opened_s, each.closed_s) for each in link.connections]
         self.outcome.sessions += 1
         self.outcome.resumed += record.resumed
         self.outcome.timelines += [
