@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from client import Event, Parley, ParleyError, ServerError, frames, silence
-from client.session import realtime_url
+from client.handshake import realtime_url
 from tests.client.realtime_server import Script, realtime_server
 
 SPEECH = np.full(24_000 // 5, 1_000, np.int16)
