@@ -56,7 +56,7 @@ async def _emit(
         due = started + number / (len(sessions) * per_second)
         if (wait := due - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
-        message = TextDelta(response_id="r", segment=0, text=repr(time.perf_counter()))
+        message = TextDelta(response_id="r", segment=0, at=0, text=repr(time.perf_counter()))
         call: list[Argument] = ["EVAL", _RING if bell else _APPEND, 1, session.out, encode(message)]
         if bell:
             call += [bell, session.session_id]

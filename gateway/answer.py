@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.playout import Playout
+import msgspec
+
+from gateway.playout import Playout, PlayoutError
 from shared.messages import AudioChunk, Item, Marks, ResponseCreated, TextDelta, TextDone
 
 Status = Literal["completed", "incomplete", "cancelled", "failed"]
@@ -27,6 +29,7 @@ class Answer:
     marks: Marks = field(default_factory=dict)
     done: TextDone | None = None
     cut_at_ms: int | None = None
+    _characters: int = 0
 
     @classmethod
     def begun(cls, created: ResponseCreated, lead_s: float) -> "Answer":
@@ -46,23 +49,40 @@ class Answer:
         """How much of its audio has gone out, in milliseconds begun."""
         return math.ceil(self.playout.sent_samples * 1000 / self.sample_rate)
 
-    def add(self, message: TextDelta | TextDone | AudioChunk) -> None:
-        """Takes in what a worker emitted.
+    @property
+    def natural_end(self) -> Status:
+        """How it ends if nobody cuts it off."""
+        return "completed" if self.done is None or self.done.finish == "stop" else "incomplete"
+
+    def add(self, message: TextDelta | TextDone | AudioChunk) -> TextDelta | None:
+        """Takes in what a worker emitted, and drops what came before: a broker that fell back by
+        a moment has its work done again. Returns the text that is new.
 
         Raises:
-            PlayoutError: audio is missing.
+            PlayoutError: text or audio is missing.
             AudioError: bytes that are not PCM16.
         """
         if isinstance(message, TextDelta):
-            self.texts[message.segment] = self.texts.get(message.segment, "") + message.text
-            return
+            return self._add_text(message)
         self.marks.update(message.marks)
-        if isinstance(message, TextDone):
+        if isinstance(message, AudioChunk):
+            self.playout.add(message.segment, message.offset, message.pcm, message.final)
+        elif self.done is None:
             self.done = message
             if self.modality == "audio":
                 self.playout.end(message.segments)
-        else:
-            self.playout.add(message.segment, message.offset, message.pcm, message.final)
+        return None
+
+    def _add_text(self, delta: TextDelta) -> TextDelta | None:
+        known = self._characters - delta.at
+        if known < 0:
+            raise PlayoutError(f"text must go on at {self._characters}, not at {delta.at}")
+        fresh = delta.text[known:]
+        if not fresh:
+            return None
+        self.texts[delta.segment] = self.texts.get(delta.segment, "") + fresh
+        self._characters += len(fresh)
+        return msgspec.structs.replace(delta, at=self._characters - len(fresh), text=fresh)
 
     def whole(self) -> str:
         """Its words, as far as the client played them if it said so."""

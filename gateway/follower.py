@@ -9,70 +9,94 @@ slowly, all the time.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from shared.broker import BLOCK_MS, Pipe, stream_entries
+from shared.broker import BLOCK_MS, Fields, Pipe, fields_of, persist, stream_entries
 from shared.keys import Keyspace, SessionKeys
-from shared.messages import MessageError, OutMessage, decode
+from shared.messages import Detached, MessageError, OutMessage, decode
 
 _READ_ENTRIES = 256
+_MOST_WAITING = 512  # messages
 _SWEEP_S = 10.0
-_RETRY_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Followed:
-    """A session being followed: `read` is the last entry delivered."""
+class Inbox:
+    """One session's output after entry `read`, as it comes.
 
-    keys: SessionKeys
-    read: str
-    messages: asyncio.Queue[OutMessage] = field(default_factory=asyncio.Queue)
+    What a client is too slow to take stays in the broker, but for a bounded part of it.
+    """
+
+    def __init__(self, keys: SessionKeys, read: str, ring: Callable[[str], None]) -> None:
+        self.keys = keys
+        self.read = read
+        self._ring = ring
+        self._messages: asyncio.Queue[tuple[str, OutMessage]] = asyncio.Queue()
+        self._full = False
+
+    async def get(self) -> tuple[str, OutMessage]:
+        """The next message and the entry that it is."""
+        received = await self._messages.get()
+        if self._full and self._messages.qsize() < _MOST_WAITING // 2:
+            self._full = False
+            self._ring(self.keys.session_id)
+        return received
+
+    def put(self, entry: str, message: OutMessage) -> None:
+        """Adds the message at its end."""
+        self._messages.put_nowait((entry, message))
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be read before its reader has caught up."""
+        self._full = self._messages.qsize() >= _MOST_WAITING
+        return self._full
 
 
 class Follower:
-    """Delivers each session's output, in order, to the session's queue."""
+    """Delivers each session's output, in order, to the session's inbox."""
 
     def __init__(self, pipe: Pipe, subscriber: Redis, keyspace: Keyspace, gateway: str) -> None:
         self._pipe = pipe
         self._subscriber = subscriber
         self._bells = [shard.doorbell(gateway) for shard in keyspace.all_shards()]
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, Inbox] = {}
         self._rung: set[str] = set()
         self._ringing = asyncio.Event()
         self.listening = asyncio.Event()
 
-    def follow(self, keys: SessionKeys, read: str = "0-0") -> asyncio.Queue[OutMessage]:
-        """The session's output after entry `read`, as it comes."""
-        followed = _Followed(keys, read)
-        self._followed[keys.session_id] = followed
+    def follow(self, keys: SessionKeys, read: str = "0-0") -> Inbox:
+        """The session's output after entry `read`. Whoever followed it here before is told so."""
+        before = self._followed.get(keys.session_id)
+        if before is not None:
+            before.put(before.read, Detached(attachment=""))
+        inbox = self._followed[keys.session_id] = Inbox(keys, read, self._ring)
         self._ring(keys.session_id)
-        return followed.messages
+        return inbox
 
-    def unfollow(self, session_id: str) -> None:
-        """Stops following the session."""
-        self._followed.pop(session_id, None)
+    def unfollow(self, inbox: Inbox) -> None:
+        """Stops following what `inbox` is for, unless another one followed it."""
+        if self._followed.get(inbox.keys.session_id) is inbox:
+            del self._followed[inbox.keys.session_id]
 
     async def run(self) -> None:
         """Follows until cancelled, however long the broker may be away."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._persist(self._listen), name="doorbell")
-            tasks.create_task(self._persist(self._deliver), name="output reader")
+            tasks.create_task(persist(self._listen), name="doorbell")
+            tasks.create_task(persist(self._deliver, after=self._ring_all), name="output reader")
             tasks.create_task(self._sweep(), name="sweep")
 
-    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await work()
-            except RedisError as error:
-                log.error("the sessions' output cannot be read: %s", error)
-                await asyncio.sleep(_RETRY_S)
-                self._ring(*self._followed)
+    async def output(self, keys: SessionKeys, until: str) -> list[tuple[str, OutMessage]]:
+        """What the broker still holds of a session's output, up to entry `until`."""
+        reply = await self._pipe.command("XRANGE", keys.out, "-", until)
+        found = [_read_entry(entry.decode(), fields_of(fields)) for entry, fields in reply]
+        return [read for read in found if read is not None]
+
+    def _ring_all(self) -> None:
+        self._ring(*self._followed)
 
     def _ring(self, *session_ids: str) -> None:
         self._rung.update(session_ids)
@@ -87,14 +111,14 @@ class Follower:
                     continue
                 if message["type"] == "subscribe":  # at first, and after every reconnect
                     self.listening.set()
-                    self._ring(*self._followed)
+                    self._ring_all()
                 else:
                     self._ring(message["data"].decode())
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self._ring(*self._followed)
+            self._ring_all()
 
     async def _deliver(self) -> None:
         while True:
@@ -104,17 +128,24 @@ class Follower:
             sessions = [self._followed[sid] for sid in rung if sid in self._followed]
             await asyncio.gather(*(self._read(session) for session in sessions))
 
-    async def _read(self, session: _Followed) -> None:
-        out = session.keys.out
+    async def _read(self, inbox: Inbox) -> None:
+        if inbox.full:
+            return
         reply = await self._pipe.command(
-            "XREAD", "COUNT", _READ_ENTRIES, "STREAMS", out, session.read
+            "XREAD", "COUNT", _READ_ENTRIES, "STREAMS", inbox.keys.out, inbox.read
         )
         for _, entries in stream_entries(reply):
             for entry, fields in entries:
-                session.read = entry
-                try:
-                    session.messages.put_nowait(decode(fields[b"m"], OutMessage))  # type: ignore[arg-type]
-                except (MessageError, KeyError) as error:
-                    log.error("output %s was skipped: %s", entry, error)
+                inbox.read = entry
+                if found := _read_entry(entry, fields):
+                    inbox.put(*found)
             if len(entries) == _READ_ENTRIES:
-                self._ring(session.keys.session_id)
+                self._ring(inbox.keys.session_id)
+
+
+def _read_entry(entry: str, fields: Fields) -> tuple[str, OutMessage] | None:
+    try:
+        return entry, decode(fields[b"m"], OutMessage)  # type: ignore[arg-type]
+    except (MessageError, KeyError) as error:
+        log.error("output %s was skipped: %s", entry, error)
+        return None

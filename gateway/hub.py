@@ -2,36 +2,65 @@
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
+from gateway.cursor import Cursor
 from gateway.follower import Follower
+from gateway.restore import restore
 from gateway.session import Session
-from shared.broker import UNREACHABLE, Pipe, connect
+from shared.audio import SAMPLE_RATE
+from shared.broker import UNREACHABLE, Pipe, connect, persist
 from shared.heartbeat import living
 from shared.ids import new_id
-from shared.keys import Keyspace
+from shared.keys import Keyspace, SessionKeys
 from shared.lanes import LaneWriter
-from shared.messages import SessionConfig
+from shared.messages import ListenerState, SessionConfig, decode
 from shared.scripts import SESSION_TTL_S
 from shared.scripts import sessions as scripts
+from shared.scripts.sessions import Attachment
 from shared.settings import STAGES, Settings
 
+RESUME_WITHIN_S = 60
+"""How long a session waits for a client whose connection broke."""
+
+# The rest of a session's life is for the last renewal to have been a while ago.
+_RENEW_S = SESSION_TTL_S - RESUME_WITHIN_S
 # How long a client, or a load balancer that asks, is kept waiting for a broker that is away.
 _PATIENCE_S = 5.0
+# What the broker must have left for the sessions that are open before a new one is opened.
+_FULL = 0.9
+# Sent again before what was heard, for a resampler that begins anew to have settled.
+_OVERLAP = SAMPLE_RATE // 10
 
 log = logging.getLogger(__name__)
 
 
 class Unavailable(Exception):
-    """No session can be opened now."""
+    """No session can be opened or resumed now; it may be tried again."""
+
+
+class Refused(Exception):
+    """A session cannot be resumed: it is gone, or the token is not its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What a client must know to go on: the number of its last request that was carried out, the
+    millisecond of the session from which audio is needed again, the conversation's items."""
+
+    requests: int
+    audio_ms: int
+    items: list[str]
 
 
 class Hub:
-    """Opens sessions and keeps them alive. Use `hub(settings)`."""
+    """Opens sessions, resumes them and keeps them alive. Use `hub(settings)`."""
 
     def __init__(self, settings: Settings, pipe: Pipe, follower: Follower, gateway: str) -> None:
         self.settings = settings
@@ -40,58 +69,128 @@ class Hub:
         self._pipe = pipe
         self._lanes = LaneWriter(pipe, self._keyspace)
         self._follower = follower
-        self._sessions: dict[str, Session] = {}
+        self._sessions: set[Session] = set()
 
-    @contextlib.asynccontextmanager
-    async def session(
-        self, config: SessionConfig, *, lead_s: float | None
-    ) -> AsyncIterator[Session]:
-        """A new session, closed at the end of the block. `lead_s` as in `Session`.
+    async def open(self, config: SessionConfig, lead_s: float | None) -> tuple[Session, str]:
+        """A new session, and the token with which it can be resumed. `lead_s` as in `Session`.
 
         Raises:
-            Unavailable: the broker is out of reach.
+            Unavailable: the broker is out of reach, or has no room for more sessions.
         """
-        session = await self._open(config, lead_s)
-        session_id = session.keys.session_id
-        log.info("session %s opened", session_id)
-        try:
-            yield session
-        finally:
-            self._follower.unfollow(session_id)
-            await asyncio.shield(self._close(session))
-
-    async def _open(self, config: SessionConfig, lead_s: float | None) -> Session:
-        keys = self._keyspace.session(new_id("sess"))
+        hold = Attachment(self._keyspace.session(new_id("sess")), new_id("att"))
         token = secrets.token_urlsafe(24)
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                await self._follower.listening.wait()
-                await scripts.attach(
-                    self._pipe, keys, gateway=self._gateway, token=token, config=config
-                )
-        except (TimeoutError, *UNREACHABLE) as error:
-            raise Unavailable("the broker is out of reach") from error
+        async with self._patience():
+            await self._check_room()
+            await scripts.attach(
+                self._pipe, hold, gateway=self._gateway, token=token, config=config
+            )
         session = Session(
-            keys,
+            hold,
             config,
             pipe=self._pipe,
             lanes=self._lanes,
-            messages=self._follower.follow(keys),
+            inbox=self._follower.follow(hold.keys),
             lead_s=lead_s,
         )
-        self._sessions[keys.session_id] = session
-        session.command("open")
-        return session
+        self._sessions.add(session)
+        session.open()
+        log.info("session %s opened", hold.keys.session_id)
+        return session, token
 
-    async def _close(self, session: Session) -> None:
+    async def resume(
+        self, session_id: str, token: str, cursor: Cursor, lead_s: float | None
+    ) -> tuple[Session, Resumed]:
+        """An existing session, from where its client stands.
+
+        Raises:
+            Refused: there is no such session, or the client lags too far behind.
+            PermissionError: the token is not the session's.
+            Unavailable: the broker is out of reach.
+        """
+        hold = Attachment(self._keyspace.session(session_id), new_id("att"))
+        async with self._patience():
+            await self._attach(hold, token)
+            state = await self._state(hold.keys)
+            backlog = await self._follower.output(hold.keys, cursor.entry)
+        if cursor.order < state.trimmed.order:
+            raise Refused("the client lags too far behind to go on with the session")
+        session = Session(
+            hold,
+            state.config,
+            pipe=self._pipe,
+            lanes=self._lanes,
+            inbox=self._follower.follow(hold.keys, cursor.entry),
+            lead_s=lead_s,
+            restored=restore(backlog, cursor, lead_s or 0.0),
+        )
+        self._sessions.add(session)
+        log.info("session %s resumed", session_id)
+        requests = max(state.requests, cursor.requests)
+        return session, Resumed(requests, state.audio_ms, state.items)
+
+    async def release(self, session: Session, *, over: bool) -> None:
+        """Lets go of a session: it ends now if it is over, else it waits to be resumed."""
+        self._follower.unfollow(session.inbox)
         session_id = session.keys.session_id
         try:
-            await session.close()
-            log.info("session %s closed", session_id)
-        except UNREACHABLE as error:
+            if over:
+                await session.close()
+                log.info("session %s closed", session_id)
+            else:
+                log.info("session %s waits for its client", session_id)
+        except RedisError as error:
             log.warning("session %s is left to expire: %s", session_id, error)
         finally:
-            del self._sessions[session_id]
+            self._sessions.discard(session)
+
+    async def _attach(self, hold: Attachment, token: str) -> None:
+        known = await self._pipe.command("HGET", hold.keys.state, "token")
+        if known is None:
+            raise Refused("the session has ended")
+        if not hmac.compare_digest(known, scripts.digest(token).encode()):
+            raise PermissionError("the token is not this session's")
+        status = await scripts.attach(
+            self._pipe, hold, gateway=self._gateway, token=token, config=None
+        )
+        if status != "ok":
+            raise Refused("the session has ended")
+
+    async def _state(self, keys: SessionKeys) -> "_State":
+        lane = self._keyspace.lane(keys.session_id)
+        (config, requests, trimmed), order, heard = await asyncio.gather(
+            self._pipe.command("HMGET", keys.state, "config", "requests", "trimmed"),
+            self._pipe.command("LRANGE", keys.order, 0, -1),
+            self._pipe.command("HGET", lane.checkpoint, keys.session_id),
+        )
+        if config is None:
+            raise Refused("the session has ended")
+        at = decode(heard, ListenerState).heard if heard else 0
+        return _State(
+            decode(config, SessionConfig),
+            int(requests),
+            Cursor(trimmed.decode()),
+            max(at - _OVERLAP, 0) * 1000 // SAMPLE_RATE,
+            [item.decode() for item in order],
+        )
+
+    async def _check_room(self) -> None:
+        """New sessions are refused before those that are open have no room left."""
+        info = await self._pipe.command("INFO", "memory")
+        figures = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
+        most = int(figures[b"maxmemory"])
+        if most and int(figures[b"used_memory"]) > _FULL * most:
+            raise Unavailable("the broker has no memory for more sessions")
+
+    @contextlib.asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._follower.listening.wait()
+                yield
+        except OutOfMemoryError as error:
+            raise Unavailable("the broker has no memory for more sessions") from error
+        except (TimeoutError, *UNREACHABLE) as error:
+            raise Unavailable("the broker is out of reach") from error
 
     async def missing(self) -> list[str]:
         """What is missing to serve a turn: stages without a live worker whose model is loaded,
@@ -106,12 +205,11 @@ class Hub:
     async def keep_alive(self) -> None:
         """Renews the keys of the sessions served here, until cancelled."""
         while True:
-            await asyncio.sleep(SESSION_TTL_S / 4)
-            sessions = list(self._sessions.values())
-            try:
-                await asyncio.gather(*(scripts.touch(self._pipe, s.keys) for s in sessions))
-            except RedisError as error:
-                log.warning("the sessions' keys were not renewed: %s", error)
+            await asyncio.sleep(_RENEW_S)
+            await persist(self._touch)
+
+    async def _touch(self) -> None:
+        await asyncio.gather(*(scripts.touch(self._pipe, s.keys) for s in self._sessions))
 
     async def flush(self) -> None:
         """Waits until the broker has the last audio and commands of the sessions served here."""
@@ -120,6 +218,17 @@ class Hub:
                 await self._lanes.flush()
         except (TimeoutError, *UNREACHABLE):
             log.warning("the last audio did not reach the broker")
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What the broker holds of a session that is to be resumed."""
+
+    config: SessionConfig
+    requests: int
+    trimmed: Cursor
+    audio_ms: int
+    items: list[str]
 
 
 @contextlib.asynccontextmanager

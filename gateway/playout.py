@@ -143,6 +143,16 @@ class Playout:
             room -= len(samples)
         return pieces
 
+    def skip(self, samples: int) -> None:
+        """Lets go of what the client has already: the first `samples` in order, all of them held.
+
+        The client is taken to have played them.
+        """
+        while samples and (segment := self._playable()) is not None:
+            skipped = len(segment.pop(samples))
+            self._sent += skipped
+            samples -= skipped
+
     def next_at(self, now: float) -> float | None:
         """When `take` will have something worth sending; None: not before more is added."""
         worth = min(self._waiting(self._step), self._step)

@@ -1,24 +1,25 @@
 """One voice session as every client protocol sees it.
 
 A protocol pushes audio and commands in and shows the events that come out. What the broker holds
-is the session; this object is only the gateway's end of it.
+is the session; this object is only the gateway's end of it, and another may go on in its place.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
 from gateway.answer import Answer, Status
+from gateway.follower import Inbox
+from gateway.happenings import AudioOut, ClientEvent, ResponseEnded, TakenOver, still_ours
 from gateway.playout import PlayoutError
+from gateway.restore import Restored
 from shared.audio import AudioError, Int16
 from shared.broker import Pipe
 from shared.ids import new_id, now_ms
-from shared.keys import SessionKeys
 from shared.lanes import LaneWriter
 from shared.messages import (
     AudioChunk,
@@ -27,6 +28,7 @@ from shared.messages import (
     Frame,
     Interrupted,
     Item,
+    ItemAdded,
     LlmJob,
     OutMessage,
     ResponseCreated,
@@ -34,9 +36,11 @@ from shared.messages import (
     SessionConfig,
     TextDelta,
     TextDone,
+    Truncated,
 )
 from shared.scripts import sessions as scripts
 from shared.scripts.jobs import NewResponse
+from shared.scripts.sessions import Attachment
 
 # Audio that the broker has not taken yet, over all sessions: about half an hour of one voice.
 _MOST_WAITING_BYTES = 64 * 2**20
@@ -46,66 +50,47 @@ _NOTHING = np.empty(0, np.int16)
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class AudioOut:
-    """Audio to play now: int16 at the session's output rate."""
-
-    answer: Answer
-    samples: Int16
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseEnded:
-    """A response is over; `text` is what the client got of it."""
-
-    answer: Answer
-    status: Status
-    text: str
-    reason: str = ""
-
-
-ClientEvent = OutMessage | AudioOut | ResponseEnded
-Reply = TypeVar("Reply", bound=str)
-
-
-class SessionEnded(Exception):
-    """The session is over: it expired, or another gateway serves it."""
-
-
-def _still_there(status: Reply) -> Reply:
-    if status == "gone":
-        raise SessionEnded("the session has expired")
-    return status
-
-
 class Session:
     """The gateway's end of one session.
 
     `lead_s` is how far ahead of the client's playing audio is sent; None leaves the pace to the
-    client, whose protocol then calls `pull`.
+    client, whose protocol then calls `pull`. `restored` is where a session that was resumed goes
+    on. The `request` that methods take is the number of the client's request: one that was
+    carried out before does nothing.
     """
 
     def __init__(
         self,
-        keys: SessionKeys,
+        hold: Attachment,
         config: SessionConfig,
         *,
         pipe: Pipe,
         lanes: LaneWriter,
-        messages: asyncio.Queue[OutMessage],
+        inbox: Inbox,
         lead_s: float | None,
+        restored: Restored | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.keys = keys
+        self.keys = hold.keys
         self.config = config
+        self.hold = hold
+        self.inbox = inbox
+        self.entry = inbox.read
         self._pipe = pipe
         self._lanes = lanes
-        self._messages = messages
         self._lead_s = lead_s
         self._clock = clock
         self._at = 0
-        self._answer: Answer | None = None
+        self._restored = restored
+        self._attached = restored is None
+        self._answer = restored.answer if restored else None
         self._last_answer: Answer | None = None
+        self._postponed: tuple[str, OutMessage] | None = None
+
+    @property
+    def created(self) -> ResponseCreated | None:
+        """The beginning of the response that a resumed session has at hand."""
+        return self._restored.created if self._restored and self._answer else None
 
     # --- in ---
 
@@ -120,12 +105,34 @@ class Session:
         if self._lanes.waiting_bytes < _MOST_WAITING_BYTES:
             self._lanes.append(frame)
 
-    def command(
+    def seek(self, at: int) -> None:
+        """The audio pushed next belongs at sample `at` of the session."""
+        self._at = at
+
+    def open(self) -> None:
+        """Begins a new session."""
+        self._append("open")
+
+    async def command(
+        self,
+        action: Literal["configure", "commit", "clear", "close"],
+        reference: str | None = None,
+        *,
+        request: int = 0,
+    ) -> None:
+        """A step that keeps its place among the frames; a refused commit names `reference`.
+
+        Returns when the broker has it.
+        """
+        self._append(action, reference, request)
+        await self._lanes.written(self.keys.session_id)
+
+    def _append(
         self,
         action: Literal["open", "configure", "commit", "clear", "close"],
         reference: str | None = None,
+        request: int = 0,
     ) -> None:
-        """A step that keeps its place among the frames; a refused commit names `reference`."""
         self._lanes.append(
             Command(
                 self.keys.session_id,
@@ -135,18 +142,21 @@ class Session:
                 self.config.language,
                 self.config.transcription_prompt,
                 reference,
+                request,
             )
         )
 
-    async def configure(self, config: SessionConfig) -> None:
+    async def configure(self, config: SessionConfig, *, request: int = 0) -> None:
         """Replaces the configuration, from here on in the audio."""
         self.config = config
-        _still_there(await scripts.configure(self._pipe, self.keys, config))
-        self.command("configure")
+        # first the lane, so that a request whose script has run is in it
+        await self.command("configure", request=request)
+        still_ours(await scripts.configure(self._pipe, self.hold, config, request=request))
 
-    async def add_item(self, item: Item) -> None:
+    async def add_item(self, item: Item, *, request: int = 0) -> None:
         """Adds an item at the end of the conversation; starts nothing."""
-        _still_there(await scripts.put_item(self._pipe, self.keys, item))
+        shown = ItemAdded(item=item)
+        still_ours(await scripts.put_item(self._pipe, self.hold, item, shown, request=request))
 
     async def respond(
         self,
@@ -154,6 +164,7 @@ class Session:
         instructions: str | None = None,
         modality: Literal["audio", "text"] | None = None,
         max_output_tokens: int | None = None,
+        request: int = 0,
     ) -> bool:
         """Begins a response; False if one is active."""
         response_id, item_id = new_id("resp"), new_id("item")
@@ -177,14 +188,15 @@ class Session:
                 output_rate=self.config.output_rate,
             ),
         )
-        status = await scripts.create_response(self._pipe, self.keys, response)
-        return _still_there(status) == "ok"
+        status = await scripts.create_response(self._pipe, self.hold, response, request=request)
+        return still_ours(status) == "ok"
 
-    async def cancel(self, response_id: str | None = None) -> bool:
+    async def cancel(self, response_id: str | None = None, *, request: int = 0) -> bool:
         """Cancels the active response; False if there is none, or it is not the one named."""
-        meant = response_id or ""
-        status = await scripts.interrupt(self._pipe, self.keys, response_id=meant)
-        return _still_there(status) == "ok"
+        status = await scripts.interrupt(
+            self._pipe, self.hold, response_id=response_id or "", request=request
+        )
+        return still_ours(status) == "ok"
 
     def spoken(self, item_id: str) -> Answer | None:
         """The answer whose item this is: the one being played, or the last."""
@@ -193,21 +205,18 @@ class Session:
                 return answer
         return None
 
-    async def truncate(self, answer: Answer, audio_end_ms: int) -> None:
+    async def truncate(self, answer: Answer, audio_end_ms: int, *, request: int = 0) -> None:
         """Cuts a spoken answer to what the client says it played."""
         answer.cut_at_ms = audio_end_ms
-        if answer is self._last_answer:
-            await self.add_item(answer.item("incomplete", answer.whole()))
+        item = answer.item("incomplete", answer.whole())
+        shown = Truncated(item_id=item.item_id, audio_end_ms=audio_end_ms)
+        still_ours(await scripts.put_item(self._pipe, self.hold, item, shown, request=request))
 
     async def close(self) -> None:
-        """Ends the session and removes what the broker holds of it."""
-        self.command("close")
-        active, _ = await asyncio.gather(
-            self._pipe.command("HGET", self.keys.state, "response"),
-            scripts.forget(self._pipe, self.keys),
-        )
-        if active:
-            await self._pipe.command("DEL", self.keys.response(active.decode()))
+        """Ends the session and removes what the broker holds of it, unless another connection
+        goes on with it."""
+        if await scripts.close(self._pipe, self.hold) != "detached":
+            await self.command("close")
 
     # --- out ---
 
@@ -215,14 +224,12 @@ class Session:
         """What the client must be shown, in order, and its audio when it is due.
 
         Raises:
-            SessionEnded: another gateway serves the session now.
+            SessionEnded: another connection goes on with the session.
         """
         while True:
-            message = await self._next()
-            if isinstance(message, Detached):
-                raise SessionEnded("the session is served elsewhere")
-            if message is not None:
-                for event in await self._take_in(message):
+            received = await self._next()
+            if received is not None:
+                for event in await self._take_in(*received):
                     yield event
             for audio in self._due():
                 yield audio
@@ -242,65 +249,132 @@ class Session:
     async def conclude(self) -> ResponseEnded | None:
         """Ends the answer once all of it has gone out."""
         answer = self._answer
-        if answer is None or answer.done is None or not answer.finished:
+        if answer is None or not answer.finished:
             return None
-        status: Status = "completed" if answer.done.finish == "stop" else "incomplete"
-        return await self._end(answer, status, answer.whole())
+        return await self._end(answer, answer.natural_end, answer.whole())
 
-    async def _next(self) -> OutMessage | None:
-        """The next message, or None when audio is due first."""
-        due_s = None
-        if self._lead_s is not None and self._answer is not None:
-            now_s = self._clock()
-            due_at_s = self._answer.playout.next_at(now_s)
-            due_s = None if due_at_s is None else max(due_at_s - now_s, 0)
-        try:
-            async with asyncio.timeout(due_s):
-                return await self._messages.get()
-        except TimeoutError:
+    async def left_over(self) -> list[ClientEvent]:
+        """Of a session that was resumed, what the client may have been shown in part before."""
+        restored, self._restored = self._restored, None
+        if restored is None:
+            return []
+        shown: list[ClientEvent] = []
+        answer, ending = restored.answer, restored.ending
+        if answer is not None and ending is not None:
+            cut = ending.status == "cancelled"
+            text = answer.heard(self._clock()) if cut else answer.whole()
+            shown.append(await self._end(answer, ending.status, text, ending.reason))
+        if restored.last is not None:
+            shown.append(restored.last)
+        return shown
+
+    async def _next(self) -> tuple[str, OutMessage] | None:
+        """The next message with its entry, or None when audio is due first."""
+        due_s = self._due_in_s()
+        if self._postponed is None:
+            try:
+                async with asyncio.timeout(due_s):
+                    return await self.inbox.get()
+            except TimeoutError:
+                return None
+        if self._answer is not None and due_s is not None:
+            await asyncio.sleep(due_s)
             return None
+        postponed, self._postponed = self._postponed, None
+        return postponed
+
+    def _due_in_s(self) -> float | None:
+        """How long until audio is due; None if none is."""
+        if self._lead_s is None or self._answer is None:
+            return None
+        now_s = self._clock()
+        due_at_s = self._answer.playout.next_at(now_s)
+        return None if due_at_s is None else max(due_at_s - now_s, 0)
 
     def _due(self) -> list[AudioOut]:
         answer = self._answer
         if answer is None or self._lead_s is None:
             return []
+        sent = answer.playout.sent_samples
         pieces = answer.playout.take(self._clock())
         if pieces:
             answer.marks.setdefault("audio_out", now_ms())
-        return [AudioOut(answer, piece.samples) for piece in pieces]
+        audio = []
+        for piece in pieces:
+            sent += len(piece.samples)
+            audio.append(AudioOut(answer, piece.samples, sent))
+        return audio
 
-    async def _take_in(self, message: OutMessage) -> list[ClientEvent]:
+    async def _take_in(self, entry: str, message: OutMessage) -> list[ClientEvent]:
         """Follows the answer; whatever belongs to one that is over is dropped."""
-        answer = self._answer
-        if isinstance(message, ResponseCreated):
-            self._answer = Answer.begun(message, self._lead_s or 0.0)
-            return [message]
-        if isinstance(message, Interrupted):
-            if answer is None:
+        if isinstance(message, ResponseCreated) and self._due_in_s() is not None:
+            # the session went on while its client was away: first the rest of what it missed
+            self._postponed = (entry, message)
+            return []
+        self.entry = entry
+        match message:
+            case Detached():
+                self._check_attachment(message)
                 return []
-            heard = answer.heard(self._clock())
-            return [await self._end(answer, "cancelled", heard, message.reason)]
-        if not isinstance(message, TextDelta | TextDone | AudioChunk | ResponseFailed):
-            return [message]
+            case ResponseCreated():
+                return await self._begin(message)
+            case Interrupted():
+                return await self._cut(message)
+            case TextDelta() | TextDone() | AudioChunk() | ResponseFailed():
+                return await self._go_on(message)
+            case _:
+                return [message]
+
+    def _check_attachment(self, message: Detached) -> None:
+        if message.attachment == self.hold.attachment_id:
+            self._attached = True
+        elif self._attached or not message.attachment:
+            raise TakenOver("another connection has taken the session over")
+
+    async def _begin(self, created: ResponseCreated) -> list[ClientEvent]:
+        before = self._answer
+        if before is not None and before.response_id == created.response_id:
+            return []  # a broker that fell back by a moment has its work done again
+        ended: list[ClientEvent] = []
+        if before is not None:
+            ended = [await self._fail(before, "the rest of it was lost")]
+        self._answer = Answer.begun(created, self._lead_s or 0.0)
+        return [*ended, created]
+
+    async def _go_on(
+        self, message: TextDelta | TextDone | AudioChunk | ResponseFailed
+    ) -> list[ClientEvent]:
+        answer = self._answer
         if answer is None or answer.response_id != message.response_id:
             return []
         if isinstance(message, ResponseFailed):
             return [await self._fail(answer, message.message)]
         try:
-            answer.add(message)
+            fresh = answer.add(message)
         except (PlayoutError, AudioError) as error:
-            return [await self._fail(answer, f"audio was lost: {error}")]
+            return [await self._fail(answer, f"a part of it was lost: {error}")]
+        if isinstance(message, TextDelta):
+            return [] if fresh is None else [fresh]
         return [message]
+
+    async def _cut(self, message: Interrupted) -> list[ClientEvent]:
+        answer = self._answer
+        if answer is None:
+            return []
+        heard = answer.heard(self._clock())
+        return [await self._end(answer, "cancelled", heard, message.reason)]
 
     async def _fail(self, answer: Answer, problem: str) -> ResponseEnded:
         log.error("response %s failed: %s", answer.response_id, problem)
-        await scripts.interrupt(self._pipe, self.keys, response_id=answer.response_id)
+        await scripts.interrupt(self._pipe, self.hold, response_id=answer.response_id)
         return await self._end(answer, "failed", answer.heard(self._clock()), problem)
 
     async def _end(
         self, answer: Answer, status: Status, text: str, reason: str = ""
     ) -> ResponseEnded:
-        self._answer, self._last_answer = None, answer
         item = answer.item(status, text)
-        await scripts.end_response(self._pipe, self.keys, answer.response_id, item)
+        still_ours(
+            await scripts.end_response(self._pipe, self.hold, answer.response_id, item, self.entry)
+        )
+        self._answer, self._last_answer = None, answer
         return ResponseEnded(answer, status, text, reason)

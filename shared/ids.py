@@ -2,11 +2,17 @@
 
 import secrets
 import time
+from hashlib import sha256
 
 
 def new_id(prefix: str) -> str:
     """A fresh id such as `sess_3f…`: 96 random bits, safe in a key, a URL and a log line."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def derived_id(prefix: str, parent: str) -> str:
+    """The id of what follows from `parent`: the same each time, for work that is done again."""
+    return f"{prefix}_{sha256(f'{prefix} {parent}'.encode()).hexdigest()[:24]}"
 
 
 def now_ms() -> int:

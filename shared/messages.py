@@ -59,7 +59,8 @@ class SessionConfig(Message, frozen=True, tag="session_config"):
     """What a session asks for, whatever protocol its client speaks.
 
     `turn_detection` is None for push-to-talk. `output_rate` is the sample rate, in Hz, of the
-    audio that the gateway sends.
+    audio that the gateway sends. `protocol` is what the client's protocol must find again when
+    another gateway goes on with the session; nobody else reads it.
     """
 
     instructions: str | None = None
@@ -71,6 +72,7 @@ class SessionConfig(Message, frozen=True, tag="session_config"):
     speed: float = 1.0
     output_rate: int = 24_000
     max_output_tokens: int | None = None
+    protocol: str = ""
 
 
 class Item(Message, frozen=True, tag="item"):
@@ -103,7 +105,8 @@ class Command(msgspec.Struct, frozen=True, tag="command", tag_field="type"):
     """A step of the session that must keep its place among the frames.
 
     `open` and `configure` carry the turn detection to use from here on; `reference` is the
-    client's own name for a `commit`.
+    client's own name for a `commit`. `number` is the client's request that it comes from, so that
+    one sent again is carried out once; 0 is none.
     """
 
     session_id: str
@@ -113,6 +116,7 @@ class Command(msgspec.Struct, frozen=True, tag="command", tag_field="type"):
     language: str | None = None
     transcription_prompt: str | None = None
     reference: str | None = None
+    number: Positive = 0
 
 
 class LaneEntry(Message, frozen=True, tag="lane_entry"):
@@ -126,10 +130,12 @@ class ListenerState(Message, frozen=True, tag="listener_state"):
 
     `heard` is the sample up to which the model has listened, with `model` its state (float32)
     there; audio is needed again from sample `kept` on. `quiet_from` is -1 while nobody is quiet.
+    `number` is the last of the client's requests that was carried out.
     """
 
     session_id: str
     seq: Positive
+    number: Positive
     turn: Positive
     heard: Positive
     kept: Positive
@@ -242,10 +248,12 @@ class ResponseCreated(Message, frozen=True, tag="response_created"):
 
 
 class TextDelta(Message, frozen=True, tag="text_delta"):
-    """More of the answer's text; `segment` is the speakable piece it belongs to."""
+    """More of the answer's text, from its character `at` on; `segment` is the speakable piece it
+    belongs to."""
 
     response_id: str
     segment: Positive
+    at: Positive
     text: str
 
 
@@ -285,8 +293,27 @@ class Interrupted(Message, frozen=True, tag="interrupted"):
     reason: Literal["turn_detected", "client_cancelled"]
 
 
+class Configured(Message, frozen=True, tag="configured"):
+    """The session's configuration was replaced, as asked."""
+
+
+class ItemAdded(Message, frozen=True, tag="item_added"):
+    """The client's own item is the last of the conversation now."""
+
+    item: Item
+
+
+class Truncated(Message, frozen=True, tag="truncated"):
+    """The assistant's item was cut to what the client played of it."""
+
+    item_id: str
+    audio_end_ms: Positive
+
+
 class Detached(Message, frozen=True, tag="detached"):
-    """Another gateway serves this session now."""
+    """Whoever served this session before `attachment` does so no more."""
+
+    attachment: str
 
 
 OutMessage = (
@@ -303,6 +330,9 @@ OutMessage = (
     | AudioChunk
     | ResponseFailed
     | Interrupted
+    | Configured
+    | ItemAdded
+    | Truncated
     | Detached
 )
 JobMessage = SttJob | LlmJob | TtsJob

@@ -9,6 +9,7 @@ from shared.ids import new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.messages import (
     Item,
+    ItemAdded,
     LlmJob,
     Message,
     ResponseCreated,
@@ -17,6 +18,7 @@ from shared.messages import (
 )
 from shared.scripts import sessions
 from shared.scripts.jobs import NewResponse
+from shared.scripts.sessions import Attachment
 from shared.settings import Settings
 from shared.worker import Context, Running
 
@@ -47,13 +49,19 @@ async def open_session(pipe: Pipe, config: SessionConfig | None = None) -> Sessi
     """A new session of gateway `gw`."""
     session = KEYSPACE.session(new_id("sess"))
     config = config or SessionConfig()
-    await sessions.attach(pipe, session, gateway="gw", token="t", config=config)
+    await sessions.attach(pipe, held(session), gateway="gw", token="t", config=config)
     return session
+
+
+def held(session: SessionKeys) -> Attachment:
+    """The hold that the tests' gateway has on a session."""
+    return Attachment(session, "att")
 
 
 async def ask(pipe: Pipe, session: SessionKeys, question: str, output_rate: int = 24_000) -> LlmJob:
     """Puts a question into the conversation and begins a response to it."""
-    await sessions.put_item(pipe, session, Item(item_id=new_id("item"), role="user", text=question))
+    item = Item(item_id=new_id("item"), role="user", text=question)
+    await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
     response_id, item_id = new_id("resp"), new_id("item")
     job = LlmJob(
         session_id=session.session_id,
@@ -67,14 +75,15 @@ async def ask(pipe: Pipe, session: SessionKeys, question: str, output_rate: int 
         ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
         job,
     )
-    assert await sessions.create_response(pipe, session, response) == "ok"
+    assert await sessions.create_response(pipe, held(session), response) == "ok"
     return job
 
 
 async def shown(pipe: Pipe, session: SessionKeys) -> list[Message]:
-    """Everything the session's gateway was given so far."""
+    """Everything the stages gave the session's gateway so far."""
     reply = await pipe.command("XRANGE", session.out, "-", "+")
-    return [decode(fields_of(fields)[b"m"], Message) for _, fields in reply]
+    messages = [decode(fields_of(fields)[b"m"], Message) for _, fields in reply]
+    return [message for message in messages if not isinstance(message, ItemAdded)]
 
 
 async def jobs_of(pipe: Pipe, stage: str) -> list[Message]:

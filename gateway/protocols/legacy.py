@@ -7,10 +7,11 @@ last frame of audio had, the last one padded with silence, then the four bytes `
 
 from starlette.websockets import WebSocket
 
+from gateway.happenings import ResponseEnded
 from gateway.hub import Hub
 from gateway.protocols import wire
 from gateway.protocols.wire import Client
-from gateway.session import ResponseEnded, Session
+from gateway.session import Session
 from shared.audio import SAMPLE_RATE, pcm16
 from shared.messages import SessionConfig, TurnDetection
 
@@ -23,7 +24,10 @@ async def serve(socket: WebSocket, hub: Hub) -> None:
         turn_detection=TurnDetection(silence_ms=hub.settings.silence_ms),
         output_rate=SAMPLE_RATE,
     )
-    await wire.serve(socket, hub, config, _converse, lead_s=None)
+    opened = await wire.admit(socket, hub.open(config, lead_s=None))
+    if opened is not None:
+        session, _ = opened
+        await wire.hold(socket, hub, session, _converse, resumable=False)
 
 
 async def _converse(client: Client, session: Session) -> None:

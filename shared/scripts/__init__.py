@@ -20,5 +20,5 @@ def _load() -> dict[str, str]:
 SCRIPTS: dict[str, str] = _load()
 """Name → source."""
 
-SESSION_TTL_S = 120
+SESSION_TTL_S = 75
 """How long a session's keys outlive its last activity."""

@@ -1,9 +1,10 @@
 -- Replaces a session's configuration; what is made from here on follows it.
--- KEYS: session
--- ARGV: …, configuration
--- Returns 'ok' or 'gone'.
-local session = KEYS[1]
-if redis.call('EXISTS', session) == 0 then return 'gone' end
-redis.call('HSET', session, 'config', arg())
-redis.call('EXPIRE', session, ttl_s)
+-- KEYS: session, out
+-- ARGV: …, attachment, request, configuration, message
+-- Returns 'ok', 'gone' or 'detached'.
+local session, out = unpack(KEYS)
+local settled, request = admit(session)
+if settled then return settled end
+redis.call('HSET', session, 'config', arg(), 'requests', request)
+show(session, out, { arg() })
 return 'ok'

@@ -1,12 +1,23 @@
 -- Ends a response once its gateway has played it out or cut it off: its item becomes what the
--- client heard, and the next response may begin.
--- KEYS: session, response, items
--- ARGV: …, response id, item id, item
-local session, response, items = unpack(KEYS)
-local response_id, item_id, item = arg(), arg(), arg()
-if redis.call('HGET', session, 'response') == response_id then
-  redis.call('HSET', session, 'response', '')
-end
+-- client heard, and the next response may begin. What came out before the response before it is
+-- trimmed: a client that resumes is not so far behind.
+-- KEYS: session, out, response, items
+-- ARGV: …, attachment, request, response id, item id, item, last entry of out that was taken in
+-- Returns 'ok', 'gone' or 'detached'.
+local session, out, response, items = unpack(KEYS)
+local settled = admit(session)
+if settled then return settled end
+local response_id, item_id, item, entry = arg(), arg(), arg(), arg()
+local active, ended, ended_at = unpack(
+  redis.call('HMGET', session, 'response', 'ended', 'ended_at'))
+if active == response_id then redis.call('HSET', session, 'response', '') end
 if redis.call('HEXISTS', items, item_id) == 1 then redis.call('HSET', items, item_id, item) end
 redis.call('DEL', response)
+if ended ~= response_id then
+  redis.call('HSET', session, 'ended', response_id, 'ended_at', entry)
+  if ended_at then
+    redis.call('HSET', session, 'trimmed', ended_at)
+    redis.call('XTRIM', out, 'MINID', ended_at)
+  end
+end
 return 'ok'

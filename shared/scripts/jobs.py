@@ -50,9 +50,8 @@ class Ownership:
 class Progress:
     """Text a response grows by.
 
-    `position` is the length in UTF-8 bytes it had before, `segments` the number of complete
-    segments it has then. By these a repeated emission is known: what is not the job's last must
-    add to one of them.
+    `position` is the length in UTF-8 bytes it had before, by which a repeated emission is known:
+    one that is not the job's last must have text. `segments` are complete then.
     """
 
     position: int
@@ -171,23 +170,57 @@ class Delivery:
     fields: dict[bytes, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A job whose lease ran out, and which attempt its next delivery is."""
+
+    entry: str
+    attempt: int
+
+
+async def orphans(pipe: Pipe, shard: Shard, stage: str, lease_ms: int, count: int) -> list[Orphan]:
+    """Up to `count` jobs whose lease of `lease_ms` ran out, the oldest first."""
+    rows = await pipe.command(
+        "XPENDING", shard.jobs(stage), stage, "IDLE", lease_ms, "-", "+", count
+    )
+    return [Orphan(entry.decode(), delivered + 1) for entry, _, _, delivered in rows]
+
+
 async def claim(
-    pipe: Pipe, shard: Shard, stage: str, consumer: str, lease_ms: int, count: int
+    pipe: Pipe, shard: Shard, stage: str, consumer: str, lease_ms: int, entries: Sequence[str]
 ) -> list[Delivery]:
-    """Takes over up to `count` jobs whose lease of `lease_ms` ran out."""
-    arguments = [*_stage_header(shard), stage, consumer, lease_ms, count]
+    """Takes over those of some jobs whose lease of `lease_ms` ran out."""
+    arguments = [*_stage_header(shard), stage, consumer, lease_ms, len(entries), *entries]
     rows = await pipe.script("claim", [shard.jobs(stage)], arguments)
     return [Delivery(entry.decode(), attempt, fields_of(flat)) for entry, attempt, flat in rows]
 
 
-async def set_idle(
-    pipe: Pipe, shard: Shard, stage: str, consumer: str, idle_ms: int, entries: Sequence[str]
+async def renew(
+    pipe: Pipe, shard: Shard, stage: str, consumer: str, entries: Sequence[str]
 ) -> list[str]:
-    """Renews the lease of jobs (`idle_ms` 0) or hands them on (`idle_ms` of a whole lease).
+    """Renews the lease of jobs; returns those that `consumer` no longer owns."""
+    return await _set_idle(pipe, shard, stage, consumer, entries, idle_ms=0)
 
-    Returns the entries that `consumer` no longer owns.
-    """
-    arguments = [*_stage_header(shard), stage, consumer, idle_ms, len(entries), *entries]
+
+async def hand_on(
+    pipe: Pipe, shard: Shard, stage: str, consumer: str, entry: str, lease_ms: int, *, counts: bool
+) -> None:
+    """Gives a job to whoever claims next. `counts` says whether it was an attempt."""
+    await _set_idle(pipe, shard, stage, consumer, [entry], idle_ms=lease_ms, counts=counts)
+
+
+async def _set_idle(
+    pipe: Pipe,
+    shard: Shard,
+    stage: str,
+    consumer: str,
+    entries: Sequence[str],
+    *,
+    idle_ms: int,
+    counts: bool = True,
+) -> list[str]:
+    arguments: list[Argument] = [*_stage_header(shard), stage, consumer, idle_ms]
+    arguments += [0 if counts else 1, len(entries), *entries]
     lost = await pipe.script("lease", [shard.jobs(stage)], arguments)
     return [entry.decode() for entry in lost]
 

@@ -56,14 +56,15 @@ end
 
 -- Redis's own pending list says who owns a job: the consumer it was last delivered to. Which
 -- delivery that was tells a consumer that lost the job and took it back from itself before; ""
--- is any.
+-- is any. Returns how often it was delivered, or nil or false.
 local function owns(stream, group, consumer, entry, attempt)
   local rows = redis.pcall('XPENDING', stream, group, entry, entry, 1, consumer)
   if rows.err then
     if string.find(rows.err, 'NOGROUP', 1, true) then return false end  -- the broker lost its data
     error(rows)
   end
-  return #rows == 1 and (attempt == '' or rows[1][4] == tonumber(attempt))
+  local delivered = rows[1] and rows[1][4]
+  return (attempt == '' or delivered == tonumber(attempt)) and delivered
 end
 
 local function settle(stream, group, entry)
@@ -127,12 +128,10 @@ local function emission(last)
   if not epoch then return 'gone', job end
   if epoch ~= job.epoch or active ~= response_id then return 'stale', job end
   if position then
-    local before, complete = unpack(redis.call('HMGET', response, 'text', 'segments'))
-    before = before or ''
+    local before = redis.call('HGET', response, 'text') or ''
     -- The reply to an earlier attempt got lost: what it wrote is already there. The last
     -- emission ends the job, and cannot have been made before.
-    local made = not last and #before == position + #text and complete == segments
-    if made then return 'ok', job end
+    if not last and #before == position + #text then return 'ok', job end
     if #before ~= position then return 'differs', job end
     redis.call('HSET', response, 'text', before .. text, 'segments', segments)
     redis.call('EXPIRE', response, ttl_s)

@@ -1,7 +1,11 @@
--- Adds an item to the conversation, or replaces it.
--- KEYS: session, items, order
--- ARGV: …, item id, item
-local session, items, order = unpack(KEYS)
-if redis.call('EXISTS', session) == 0 then return 'gone' end
+-- Adds an item at the end of the conversation, or replaces its earlier version.
+-- KEYS: session, out, items, order
+-- ARGV: …, attachment, request, item id, item, message
+-- Returns 'ok', 'gone' or 'detached'.
+local session, out, items, order = unpack(KEYS)
+local settled, request = admit(session)
+if settled then return settled end
 put_item(items, order, arg(), arg())
+redis.call('HSET', session, 'requests', request)
+show(session, out, { arg() })
 return 'ok'

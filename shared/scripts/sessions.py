@@ -1,22 +1,47 @@
 """Typed wrappers of the scripts that a session's gateway runs."""
 
+# mypy: disable-error-code="no-any-return"
+
 import hashlib
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from shared.broker import Argument, Pipe
 from shared.keys import SessionKeys
-from shared.messages import Detached, Interrupted, Item, SessionConfig, encode
+from shared.messages import (
+    Configured,
+    Detached,
+    Interrupted,
+    Item,
+    ItemAdded,
+    SessionConfig,
+    Truncated,
+    encode,
+)
 from shared.scripts import SESSION_TTL_S
 from shared.scripts.jobs import NewResponse
 
+Held = Literal["gone", "detached"]
+"""The session has ended; another gateway serves it."""
 
-def _header(session: SessionKeys) -> list[Argument]:
-    return [SESSION_TTL_S, session.shard.prefix, session.session_id]
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The hold that a gateway has on a session; scripts refuse a hold that another one follows."""
+
+    keys: SessionKeys
+    attachment_id: str
+
+
+def digest(token: str) -> str:
+    """What the broker keeps of a resume token: its SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 async def attach(
     pipe: Pipe,
-    session: SessionKeys,
+    hold: Attachment,
     *,
     gateway: str,
     token: str,
@@ -26,39 +51,47 @@ async def attach(
 
     With a configuration the session is created ("exists" if its id is in use); without one an
     existing session is resumed ("gone" if there is none, "denied" if `token` is not its own).
-    The broker keeps and compares only the token's SHA-256.
     """
+    session = hold.keys
     arguments = [
         *_header(session),
         gateway,
-        hashlib.sha256(token.encode()).hexdigest(),
+        hold.attachment_id,
+        digest(token),
         encode(config) if config else "",
-        encode(Detached()),
+        encode(Detached(attachment=hold.attachment_id)),
         "open" if config else "resume",
     ]
-    reply = await pipe.script("attach", [session.state, session.out], arguments)
-    return reply.decode()  # type: ignore[no-any-return]
+    return await _run(pipe, "attach", [session.state, session.out], arguments)
 
 
 async def configure(
-    pipe: Pipe, session: SessionKeys, config: SessionConfig
-) -> Literal["ok", "gone"]:
-    """Replaces the session's configuration; what is made from here on follows it."""
-    arguments = [*_header(session), encode(config)]
-    return (await pipe.script("configure", [session.state], arguments)).decode()  # type: ignore[no-any-return]
+    pipe: Pipe, hold: Attachment, config: SessionConfig, *, request: int = 0
+) -> Literal["ok"] | Held:
+    """Replaces the session's configuration; what is made from here on follows it.
+
+    Here and below `request` is the number of the client's request: one that was carried out
+    before is "ok" and does nothing. 0 is no request.
+    """
+    arguments = [*_admission(hold, request), encode(config), encode(Configured())]
+    return await _run(pipe, "configure", [hold.keys.state, hold.keys.out], arguments)
 
 
-async def put_item(pipe: Pipe, session: SessionKeys, item: Item) -> Literal["ok", "gone"]:
+async def put_item(
+    pipe: Pipe, hold: Attachment, item: Item, shown: ItemAdded | Truncated, *, request: int = 0
+) -> Literal["ok"] | Held:
     """Adds `item` at the conversation's end, or replaces its earlier version."""
-    keys = [session.state, session.items, session.order]
-    arguments = [*_header(session), item.item_id, encode(item)]
-    return (await pipe.script("put_item", keys, arguments)).decode()  # type: ignore[no-any-return]
+    session = hold.keys
+    keys = [session.state, session.out, session.items, session.order]
+    arguments = [*_admission(hold, request), item.item_id, encode(item), encode(shown)]
+    return await _run(pipe, "put_item", keys, arguments)
 
 
 async def create_response(
-    pipe: Pipe, session: SessionKeys, response: NewResponse
-) -> Literal["ok", "active", "gone"]:
+    pipe: Pipe, hold: Attachment, response: NewResponse, *, request: int = 0
+) -> Literal["ok", "active"] | Held:
     """Begins a response; "active" if another one has not ended."""
+    session = hold.keys
     keys = [
         session.state,
         session.out,
@@ -67,28 +100,39 @@ async def create_response(
         session.items,
         session.order,
     ]
-    reply = await pipe.script("create_response", keys, [*_header(session), *response.arguments])
-    return reply.decode()  # type: ignore[no-any-return]
+    arguments = [*_admission(hold, request), *response.arguments]
+    return await _run(pipe, "create_response", keys, arguments)
 
 
 async def interrupt(
     pipe: Pipe,
-    session: SessionKeys,
+    hold: Attachment,
     reason: Literal["turn_detected", "client_cancelled"] = "client_cancelled",
     *,
     response_id: str = "",
-) -> Literal["ok", "idle", "gone"]:
+    request: int = 0,
+) -> Literal["ok", "idle"] | Held:
     """Cancels the active response; "idle" if there is none, or it is not the one named."""
-    arguments = [*_header(session), response_id, encode(Interrupted(reason=reason))]
-    reply = await pipe.script("interrupt", [session.state, session.out], arguments)
-    return reply.decode()  # type: ignore[no-any-return]
+    arguments = [*_admission(hold, request), response_id, encode(Interrupted(reason=reason))]
+    return await _run(pipe, "interrupt", [hold.keys.state, hold.keys.out], arguments)
 
 
-async def end_response(pipe: Pipe, session: SessionKeys, response_id: str, item: Item) -> None:
-    """Ends a response; `item` is what the client heard of it."""
-    keys = [session.state, session.response(response_id), session.items]
-    arguments = [*_header(session), response_id, item.item_id, encode(item)]
-    await pipe.script("end_response", keys, arguments)
+async def end_response(
+    pipe: Pipe, hold: Attachment, response_id: str, item: Item, entry: str
+) -> Literal["ok"] | Held:
+    """Ends a response; `item` is what the client heard of it, `entry` the last of the session's
+    output that was taken in."""
+    session = hold.keys
+    keys = [session.state, session.out, session.response(response_id), session.items]
+    arguments = [*_admission(hold, 0), response_id, item.item_id, encode(item), entry]
+    return await _run(pipe, "end_response", keys, arguments)
+
+
+async def close(pipe: Pipe, hold: Attachment) -> Literal["ok"] | Held:
+    """Ends the session and removes its keys; whatever still works for it finds it gone."""
+    session = hold.keys
+    keys = [session.state, session.out, session.items, session.order]
+    return await _run(pipe, "close", keys, _admission(hold, 0))
 
 
 async def touch(pipe: Pipe, session: SessionKeys) -> None:
@@ -97,6 +141,14 @@ async def touch(pipe: Pipe, session: SessionKeys) -> None:
         await pipe.command("EXPIRE", key, SESSION_TTL_S)
 
 
-async def forget(pipe: Pipe, session: SessionKeys) -> None:
-    """Removes the session's keys; whatever still works for it finds it gone."""
-    await pipe.command("DEL", session.state, session.out, session.items, session.order)
+async def _run(pipe: Pipe, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    """The script's status: which there are is its wrapper's contract."""
+    return (await pipe.script(name, keys, arguments)).decode()
+
+
+def _admission(hold: Attachment, request: int) -> list[Argument]:
+    return [*_header(hold.keys), hold.attachment_id, request]
+
+
+def _header(session: SessionKeys) -> list[Argument]:
+    return [SESSION_TTL_S, session.shard.prefix, session.session_id]

@@ -11,7 +11,8 @@ import numpy as np
 from redis.exceptions import ResponseError
 
 from gateway.follower import Follower
-from gateway.session import AudioOut, ClientEvent, ResponseEnded, Session
+from gateway.happenings import AudioOut, ClientEvent, ResponseEnded
+from gateway.session import Session
 from shared.audio import Int16
 from shared.broker import Pipe, fields_of
 from shared.ids import new_id
@@ -32,7 +33,7 @@ from shared.messages import (
 )
 from shared.scripts import jobs, sessions
 from shared.scripts.jobs import Emission, Ownership, Status
-from tests.stages import KEYSPACE, SOON_S, until
+from tests.stages import KEYSPACE, SOON_S, held, until
 
 GATEWAY = "gw_test"
 TOKEN = "token"
@@ -81,13 +82,16 @@ class Worker:
         self._keys = keys
         self._owner = owner
         self.response_id, self.item_id = job.response_id, job.item_id
+        self._said = 0
 
     async def emit(self, *messages: OutMessage) -> Status:
         emission = Emission(self._keys, self.response_id, messages)
         return await jobs.emit(self._pipe, self._owner, emission)
 
     def text(self, segment: int, text: str) -> TextDelta:
-        return TextDelta(response_id=self.response_id, segment=segment, text=text)
+        at = self._said
+        self._said += len(text)
+        return TextDelta(response_id=self.response_id, segment=segment, at=at, text=text)
 
     def audio(
         self, segment: int, samples: Int16, *, offset: int = 0, final: bool = True
@@ -190,20 +194,22 @@ async def talking(
     """A new session, closed at the end of the block."""
     config = config or SessionConfig(output_rate=1_000)
     keys = KEYSPACE.session(new_id("sess"))
-    await sessions.attach(pipe, keys, gateway=GATEWAY, token=TOKEN, config=config)
+    hold = held(keys)
+    await sessions.attach(pipe, hold, gateway=GATEWAY, token=TOKEN, config=config)
     lanes, clock = LaneWriter(pipe, KEYSPACE), Clock()
+    inbox = follower.follow(keys)
     session = Session(
-        keys,
+        hold,
         config,
         pipe=pipe,
         lanes=lanes,
-        messages=follower.follow(keys),
+        inbox=inbox,
         lead_s=lead_s,
         clock=clock,
     )
     try:
         yield Talk(session, clock, pipe, lanes)
     finally:
-        follower.unfollow(keys.session_id)
+        follower.unfollow(inbox)
         await session.close()
         await lanes.flush()

@@ -5,14 +5,14 @@ from contextlib import aclosing
 from pathlib import Path
 
 from cli.broker import Broker, bundled_server
-from gateway.follower import Follower
+from gateway.follower import Follower, Inbox
 from shared.broker import Pipe, connect
 from shared.ids import new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.messages import Committed, OutMessage, SessionConfig, encode
 from shared.scripts import sessions
 from tests.gateway.talk import GATEWAY, following
-from tests.stages import KEYSPACE, SOON_S
+from tests.stages import KEYSPACE, SOON_S, held
 
 SESSIONS = 100
 MESSAGES = 20
@@ -21,7 +21,7 @@ MESSAGES = 20
 async def attached(pipe: Pipe, keyspace: Keyspace = KEYSPACE) -> SessionKeys:
     keys = keyspace.session(new_id("sess"))
     config = SessionConfig()
-    await sessions.attach(pipe, keys, gateway=GATEWAY, token="t", config=config)
+    await sessions.attach(pipe, held(keys), gateway=GATEWAY, token="t", config=config)
     return keys
 
 
@@ -34,11 +34,12 @@ async def show(pipe: Pipe, keys: SessionKeys, number: int, *, ring: bool = True)
         await pipe.command("PUBLISH", keys.shard.doorbell(GATEWAY), keys.session_id)
 
 
-async def take(messages: asyncio.Queue[OutMessage]) -> OutMessage:
-    return await asyncio.wait_for(messages.get(), SOON_S)
+async def take(messages: Inbox) -> OutMessage:
+    _, message = await asyncio.wait_for(messages.get(), SOON_S)
+    return message
 
 
-async def numbers(messages: asyncio.Queue[OutMessage], count: int) -> list[int]:
+async def numbers(messages: Inbox, count: int) -> list[int]:
     taken = [await take(messages) for _ in range(count)]
     return [message.audio_ms for message in taken if isinstance(message, Committed)]
 
@@ -116,8 +117,8 @@ async def test_an_unreadable_message_is_skipped(pipe: Pipe, follower: Follower) 
 async def test_who_is_not_followed_any_more_gets_nothing(pipe: Pipe, follower: Follower) -> None:
     left, stayed = await attached(pipe), await attached(pipe)
     gone, messages = follower.follow(left), follower.follow(stayed)
-    follower.unfollow(left.session_id)
-    follower.unfollow(left.session_id)  # again does no harm
+    follower.unfollow(gone)
+    follower.unfollow(gone)  # again does no harm
     await show(pipe, left, 1)
     await show(pipe, stayed, 2)
     assert await numbers(messages, 1) == [2]

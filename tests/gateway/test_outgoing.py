@@ -10,11 +10,11 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel
 
 from gateway.answer import Answer, Status
+from gateway.happenings import ResponseEnded
 from gateway.protocols.realtime import outgoing
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.incoming import ProtocolError
 from gateway.protocols.realtime.outgoing import Event, ResponseView
-from gateway.session import ResponseEnded
 from shared.audio import mulaw_decode
 from shared.messages import (
     CommitRefused,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from gateway.follower import Follower
-from gateway.session import SessionEnded
+from gateway.happenings import SessionEnded
 from shared.audio import Int16
 from shared.broker import Pipe
 from shared.messages import AudioChunk, Command, Frame, Item, SessionConfig, SpeechStarted, encode
 from shared.scripts import sessions
+from shared.scripts.sessions import Attachment
 from tests.gateway.talk import TOKEN, Talk, talking
 from tests.stages import until
 
@@ -111,7 +112,7 @@ async def test_an_interrupted_answer_is_cut_to_the_words_that_were_heard(talk: T
         for second in (1, 2, 3):
             await shown.until_heard(second * RATE)
             talk.clock.now_s += 1.0 if second < 3 else 0.0
-        await sessions.interrupt(talk.pipe, talk.session.keys, "turn_detected")
+        await sessions.interrupt(talk.pipe, talk.session.hold, "turn_detected")
         await until(lambda: bool(shown.ended))
         assert await worker.emit(worker.text(0, " Nine.")) == "stale"
     [end] = shown.ended
@@ -236,7 +237,7 @@ async def test_a_client_that_pulls_gets_as_much_as_it_asks_for(
 
 async def test_frames_and_commands_keep_their_places(talk: Talk) -> None:
     talk.session.push(ramp(0, 320))
-    talk.session.command("commit", "mine")
+    await talk.session.command("commit", "mine")
     talk.session.push(ramp(320, 100))
     await talk.session.configure(SessionConfig(turn_detection=None, language="de"))
     records = await talk.records()
@@ -285,7 +286,7 @@ async def test_a_session_that_another_gateway_serves_is_over_here(talk: Talk) ->
     async with talk.shown() as shown:
         keys = talk.session.keys
         status = await sessions.attach(
-            talk.pipe, keys, gateway="gw_other", token=TOKEN, config=None
+            talk.pipe, Attachment(keys, "att_2"), gateway="gw_2", token=TOKEN, config=None
         )
         assert status == "ok"
         assert shown.task is not None
@@ -294,7 +295,7 @@ async def test_a_session_that_another_gateway_serves_is_over_here(talk: Talk) ->
 
 
 async def test_a_session_that_expired_is_over(talk: Talk) -> None:
-    await sessions.forget(talk.pipe, talk.session.keys)
+    await sessions.close(talk.pipe, talk.session.hold)
     with pytest.raises(SessionEnded, match="expired"):
         await talk.session.respond()
     with pytest.raises(SessionEnded, match="expired"):

@@ -9,6 +9,7 @@ import pytest
 from shared.broker import Pipe
 from shared.messages import (
     Item,
+    ItemAdded,
     Message,
     ResponseCreated,
     SessionConfig,
@@ -22,6 +23,7 @@ from tests.stages import (
     ask,
     context,
     done,
+    held,
     jobs_of,
     open_session,
     shown,
@@ -153,9 +155,10 @@ async def test_history_comes_in_order_without_what_has_no_words(pipe: Pipe, redi
         Item(item_id="i2", role="assistant", text="Hi, what is it?"),
         Item(item_id="i3", role="user", status="in_progress", modality="audio"),
     ):
-        await sessions.put_item(pipe, session, item)
+        await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
     await ask(pipe, session, "Tell me a story.")
-    await sessions.put_item(pipe, session, Item(item_id="i5", role="user", text="Too late."))
+    late = Item(item_id="i5", role="user", text="Too late.")
+    await sessions.put_item(pipe, held(session), late, ItemAdded(item=late))
     async with working(start(engine, context(pipe, redis_url))):
         await until(lambda: done(pipe, "llm"))
     [prompt] = engine.prompts
@@ -206,7 +209,7 @@ async def test_an_interruption_stops_the_answer(pipe: Pipe, redis_url: str) -> N
 
     async with working(start(engine, context(pipe, redis_url))):
         await until(begun)
-        assert await sessions.interrupt(pipe, session) == "ok"
+        assert await sessions.interrupt(pipe, held(session)) == "ok"
         await until(lambda: done(pipe, "llm"))  # though the engine was never released
     kinds = [type(message).__name__ for message in await shown(pipe, session)]
     assert kinds[-1] == "Interrupted"

@@ -22,7 +22,7 @@ from shared.messages import (
 )
 from shared.scripts import sessions
 from tests import stages
-from tests.stages import KEYSPACE, SOON_S, ask, done, open_session, until
+from tests.stages import KEYSPACE, SOON_S, ask, done, held, open_session, until
 
 [SHARD] = KEYSPACE.all_shards()
 
@@ -89,7 +89,7 @@ async def pending(pipe: Pipe) -> int:
 
 def answered(job: Job) -> TextDelta:
     assert isinstance(job.message, LlmJob)
-    return TextDelta(response_id=job.message.response_id, segment=0, text="Hello.")
+    return TextDelta(response_id=job.message.response_id, segment=0, at=0, text="Hello.")
 
 
 async def test_every_job_is_done_once_and_never_more_than_the_slots_at_a_time(
@@ -107,7 +107,7 @@ async def test_every_job_is_done_once_and_never_more_than_the_slots_at_a_time(
     ):
         await until(lambda: done(pipe, "llm"))
     for session, job in made:
-        text = TextDelta(response_id=job.response_id, segment=0, text="Hello.")
+        text = TextDelta(response_id=job.response_id, segment=0, at=0, text="Hello.")
         assert await shown(pipe, session) == [text]
     assert all(stage.most <= 3 for stage in stages)
 
@@ -143,7 +143,7 @@ async def test_a_dead_workers_job_is_taken_over(pipe: Pipe, redis_url: str) -> N
     async with consuming(Stage(work), pipe, redis_url):
         await until(lambda: done(pipe, "llm"))
     assert attempts == [2]
-    text = TextDelta(response_id=job.response_id, segment=0, text="Hello.")
+    text = TextDelta(response_id=job.response_id, segment=0, at=0, text="Hello.")
     assert await shown(pipe, session) == [text]
 
 
@@ -244,12 +244,12 @@ async def test_an_interruption_stops_the_work_and_nothing_stale_is_shown(
     stage = Stage(work)
     async with consuming(stage, pipe, redis_url) as consumer:
         await until(lambda: bool(stage.running))
-        assert await sessions.interrupt(pipe, session) == "ok"
+        assert await sessions.interrupt(pipe, held(session)) == "ok"
         consumer.cancel(session.session_id, 1)
         async with asyncio.timeout(SOON_S):
             await stopped.wait()
         await until(lambda: done(pipe, "llm"))
-    text = TextDelta(response_id=job.response_id, segment=0, text="Hello.")
+    text = TextDelta(response_id=job.response_id, segment=0, at=0, text="Hello.")
     assert await shown(pipe, session) == [text, Interrupted(reason="client_cancelled")]
     assert await pending(pipe) == 0
 

@@ -17,7 +17,7 @@ from shared.lanes import Checkpoint, LaneKeeper, LaneWriter, OwnedLane, before, 
 from shared.messages import Command, Frame, Item, LaneEntry, SessionConfig, SpeechStarted, decode
 from shared.scripts import sessions
 from shared.scripts.lanes import Heard, acquire_lane, checkpoint_lane, emit_lane, hold_lane
-from tests.stages import until
+from tests.stages import held, until
 
 KEYSPACE = Keyspace(shards=2, lanes=4)
 
@@ -119,7 +119,7 @@ async def test_an_owner_whose_lease_ran_out_keeps_a_lane_that_nobody_took(pipe: 
 async def test_a_former_owner_is_fenced_and_nothing_is_emitted_twice(pipe: Pipe) -> None:
     session = KEYSPACE.session("sess_1")
     lane = KEYSPACE.lane("sess_1")
-    await sessions.attach(pipe, session, gateway="gw", token="t", config=SessionConfig())
+    await sessions.attach(pipe, held(session), gateway="gw", token="t", config=SessionConfig())
     token = await acquire_lane(pipe, lane, "vad_1", 60_000)
     started = SpeechStarted(item_id="item_1", turn=1, at=320)
     item = Item(item_id="item_1", role="user", modality="audio")
@@ -135,7 +135,7 @@ async def test_a_former_owner_is_fenced_and_nothing_is_emitted_twice(pipe: Pipe)
     assert int(await pipe.command("XLEN", session.out)) == 2
     assert await pipe.command("HGET", session.state, "epoch") == b"1"
     assert await pipe.command("LRANGE", session.order, 0, -1) == [b"item_1"]
-    await sessions.forget(pipe, session)
+    await sessions.close(pipe, held(session))
     gone = Heard(session, 3, b"state", [started])
     assert await emit_lane(pipe, lane, later, gone) == "gone"
 

@@ -73,7 +73,7 @@ def test_a_cut_message_is_a_message_error(message: Message, data: st.DataObject)
         ({"v": 2, "type": "cleared"}, r"\$\.v"),
         ({"v": 1, "type": "nonsense"}, r"\$\.type"),
         ({"v": 1}, "type"),
-        ({"v": 1, "type": "text_delta", "response_id": "r", "segment": 0}, "text"),
+        ({"v": 1, "type": "text_delta", "response_id": "r", "segment": 0, "at": 0}, "text"),
         ({"v": 1, "type": "text_delta", "response_id": 3, "segment": 0, "text": ""}, "response_id"),
         (
             {"v": 1, "type": "text_delta", "response_id": "r", "segment": -1, "text": ""},
@@ -88,7 +88,7 @@ def test_the_error_names_what_was_wrong(fields: object, named: str) -> None:
 
 
 def test_another_message_than_expected_is_refused() -> None:
-    data = encode(TextDelta(response_id="r", segment=0, text="hello"))
+    data = encode(TextDelta(response_id="r", segment=0, at=0, text="hello"))
     with pytest.raises(MessageError, match="expected a SttJob message, got TextDelta"):
         decode(data, SttJob)
 

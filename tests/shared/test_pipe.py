@@ -12,6 +12,7 @@ from shared.broker import Pipe, connect
 from shared.keys import Keyspace
 from shared.messages import SessionConfig
 from shared.scripts import sessions
+from tests.stages import held
 
 
 async def test_replies_find_their_commands(pipe: Pipe) -> None:
@@ -46,7 +47,9 @@ async def test_a_broker_that_forgot_the_scripts_is_taught_again(pipe: Pipe) -> N
 
     async def open_session(name: str) -> str:
         keys = keyspace.session(name)
-        return await sessions.attach(pipe, keys, gateway="gw", token="t", config=SessionConfig())
+        return await sessions.attach(
+            pipe, held(keys), gateway="gw", token="t", config=SessionConfig()
+        )
 
     assert await open_session("sess_1") == "ok"
     await pipe.command("SCRIPT", "FLUSH")

@@ -11,8 +11,10 @@ from shared.keys import Keyspace, SessionKeys
 from shared.messages import (
     AudioChunk,
     Cleared,
+    Detached,
     Interrupted,
     Item,
+    ItemAdded,
     LlmJob,
     Message,
     ResponseCreated,
@@ -27,6 +29,8 @@ from shared.messages import (
 )
 from shared.scripts import jobs, sessions
 from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership, Progress
+from shared.scripts.sessions import Attachment
+from tests.stages import held
 
 KEYSPACE = Keyspace(shards=3, lanes=4)
 
@@ -35,7 +39,7 @@ KEYSPACE = Keyspace(shards=3, lanes=4)
 async def session(pipe: Pipe) -> SessionKeys:
     keys = KEYSPACE.session(new_id("sess"))
     status = await sessions.attach(
-        pipe, keys, gateway="gw_1", token="secret", config=SessionConfig()
+        pipe, held(keys), gateway="gw_1", token="secret", config=SessionConfig()
     )
     assert status == "ok"
     for stage in ("stt", "llm", "tts"):
@@ -69,13 +73,13 @@ async def take(pipe: Pipe, session: SessionKeys, stage: str, consumer: str) -> O
     )
     [(_, [(entry, fields)])] = reply
     epoch = fields_of(fields)[b"epoch"].decode()
-    return Ownership(session.shard, stage, consumer, entry.decode(), epoch)
+    return Ownership(session.shard, stage, consumer, entry.decode(), 1, epoch)
 
 
 @pytest.fixture
 async def answering(pipe: Pipe, session: SessionKeys) -> Answering:
     response = new_response(session)
-    assert await sessions.create_response(pipe, session, response) == "ok"
+    assert await sessions.create_response(pipe, held(session), response) == "ok"
     return Answering(response, await take(pipe, session, "llm", "worker_1"))
 
 
@@ -85,7 +89,7 @@ async def shown(pipe: Pipe, session: SessionKeys) -> list[Message]:
 
 
 def delta(response: NewResponse, text: str, segment: int = 0) -> TextDelta:
-    return TextDelta(response_id=response.response_id, segment=segment, text=text)
+    return TextDelta(response_id=response.response_id, segment=segment, at=0, text=text)
 
 
 def speech(session: SessionKeys, response: NewResponse, segment: int) -> TtsJob:
@@ -170,7 +174,9 @@ async def test_a_former_owner_can_neither_emit_nor_finish(
     assert await jobs.emit(pipe, answering.owner, emission) == "lost"
     assert await jobs.finish(pipe, answering.owner, emission) == "lost"
     assert await pending(pipe, answering.owner) == 1
-    successor = Ownership(session.shard, "llm", "worker_9", delivery.entry, answering.owner.epoch)
+    successor = Ownership(
+        session.shard, "llm", "worker_9", delivery.entry, 2, answering.owner.epoch
+    )
     assert await jobs.finish(pipe, successor, emission) == "ok"
     assert await shown(pipe, session) == [answering.response.created, Cleared()]
 
@@ -178,7 +184,7 @@ async def test_a_former_owner_can_neither_emit_nor_finish(
 async def test_a_cancelled_response_is_stale_and_its_job_is_done(
     pipe: Pipe, session: SessionKeys, answering: Answering
 ) -> None:
-    assert await sessions.interrupt(pipe, session) == "ok"
+    assert await sessions.interrupt(pipe, held(session)) == "ok"
     emission = Emission(session, answering.response.response_id, [Cleared()])
     assert await jobs.emit(pipe, answering.owner, emission) == "stale"
     assert await jobs.finish(pipe, answering.owner, emission) == "stale"
@@ -192,7 +198,7 @@ async def test_a_cancelled_response_is_stale_and_its_job_is_done(
 async def test_nothing_is_written_for_a_session_that_ended(
     pipe: Pipe, session: SessionKeys, answering: Answering
 ) -> None:
-    await sessions.forget(pipe, session)
+    await sessions.close(pipe, held(session))
     emission = Emission(
         session, answering.response.response_id, [Cleared()], progress=Progress(0, "x", 0)
     )
@@ -206,48 +212,48 @@ async def test_nothing_is_written_for_a_session_that_ended(
 
 async def test_one_response_at_a_time(pipe: Pipe, session: SessionKeys) -> None:
     first, second = new_response(session), new_response(session)
-    assert await sessions.create_response(pipe, session, first) == "ok"
+    assert await sessions.create_response(pipe, held(session), first) == "ok"
     # repeated after a lost reply: begun, and begun once
-    assert await sessions.create_response(pipe, session, first) == "ok"
+    assert await sessions.create_response(pipe, held(session), first) == "ok"
     assert await pipe.command("XLEN", session.shard.jobs("llm")) == 1
     assert await shown(pipe, session) == [first.created]
-    assert await sessions.create_response(pipe, session, second) == "active"
+    assert await sessions.create_response(pipe, held(session), second) == "active"
     ended = Item(item_id=first.item.item_id, role="assistant", text="Hello.")
-    await sessions.end_response(pipe, session, first.response_id, ended)
-    assert await sessions.create_response(pipe, session, second) == "ok"
+    await sessions.end_response(pipe, held(session), first.response_id, ended, "0-0")
+    assert await sessions.create_response(pipe, held(session), second) == "ok"
     # a late end of the first does not end the second
-    await sessions.end_response(pipe, session, first.response_id, ended)
-    assert await sessions.create_response(pipe, session, new_response(session)) == "active"
+    await sessions.end_response(pipe, held(session), first.response_id, ended, "0-0")
+    assert await sessions.create_response(pipe, held(session), new_response(session)) == "active"
 
 
 async def test_interrupting_an_idle_session_does_nothing(pipe: Pipe, session: SessionKeys) -> None:
-    assert await sessions.interrupt(pipe, session) == "idle"
+    assert await sessions.interrupt(pipe, held(session)) == "idle"
     assert await shown(pipe, session) == []
 
 
 async def test_only_the_response_that_is_meant_is_cancelled(
     pipe: Pipe, session: SessionKeys, answering: Answering
 ) -> None:
-    assert await sessions.interrupt(pipe, session, response_id="resp_before") == "idle"
+    assert await sessions.interrupt(pipe, held(session), response_id="resp_before") == "idle"
     meant = answering.response.response_id
-    assert await sessions.interrupt(pipe, session, response_id=meant) == "ok"
+    assert await sessions.interrupt(pipe, held(session), response_id=meant) == "ok"
 
 
 async def test_a_session_that_ended_is_not_configured(pipe: Pipe, session: SessionKeys) -> None:
     config = SessionConfig(language="fr")
-    assert await sessions.configure(pipe, session, config) == "ok"
+    assert await sessions.configure(pipe, held(session), config) == "ok"
     assert decode(await pipe.command("HGET", session.state, "config"), SessionConfig) == config
-    await sessions.forget(pipe, session)
-    assert await sessions.configure(pipe, session, config) == "gone"
+    await sessions.close(pipe, held(session))
+    assert await sessions.configure(pipe, held(session), config) == "gone"
     assert await pipe.command("EXISTS", session.state) == 0
 
 
 async def test_an_interruption_is_published(pipe: Pipe, session: SessionKeys) -> None:
-    await sessions.create_response(pipe, session, new_response(session))
+    await sessions.create_response(pipe, held(session), new_response(session))
     async with pipe.redis.pubsub(ignore_subscribe_messages=True) as subscription:
         await subscription.subscribe(session.shard.control)
         await subscription.get_message(timeout=1)
-        await sessions.interrupt(pipe, session)
+        await sessions.interrupt(pipe, held(session))
         message = await subscription.get_message(timeout=5)
     assert message is not None
     assert message["data"] == f"{session.session_id} 1".encode()
@@ -259,7 +265,7 @@ async def test_a_transcript_is_kept_but_not_answered_once_the_user_spoke_on(
 
     item_id = new_id("item")
     waiting = Item(item_id=item_id, role="user", status="in_progress", modality="audio")
-    await sessions.put_item(pipe, session, waiting)
+    await sessions.put_item(pipe, held(session), waiting, ItemAdded(item=waiting))
     job = SttJob(session_id=session.session_id, item_id=item_id, turn=1, pcm=b"")
     await pipe.command("XADD", session.shard.jobs("stt"), "*", "m", encode(job), "epoch", 0)
     owner = await take(pipe, session, "stt", "worker_1")
@@ -270,7 +276,7 @@ async def test_a_transcript_is_kept_but_not_answered_once_the_user_spoke_on(
         pipe, owner, session, messages=[text], item=said, respond=new_response(session)
     )
     assert status == "stale"
-    assert await shown(pipe, session) == [text]
+    assert await shown(pipe, session) == [ItemAdded(item=waiting), text]
     assert await pipe.command("XLEN", session.shard.jobs("llm")) == 0
     assert decode(await pipe.command("HGET", session.items, item_id), Item) == said
 
@@ -330,16 +336,17 @@ async def test_only_silent_consumers_without_jobs_are_reaped(
 
 
 async def test_a_session_is_resumed_only_with_its_token(pipe: Pipe, session: SessionKeys) -> None:
-    async def attach(token: str, gateway: str) -> str:
-        return await sessions.attach(pipe, session, gateway=gateway, token=token, config=None)
+    async def attach(token: str, hold: str) -> str:
+        attachment = Attachment(session, hold)
+        return await sessions.attach(pipe, attachment, gateway="gw_2", token=token, config=None)
 
-    assert await attach("guess", "gw_2") == "denied"
+    assert await attach("guess", "att_2") == "denied"
     assert await pipe.command("HGET", session.state, "gateway") == b"gw_1"
-    assert await attach("secret", "gw_2") == "ok"
+    assert await attach("secret", "att_2") == "ok"
     assert await pipe.command("HGET", session.state, "gateway") == b"gw_2"
-    assert [type(m).__name__ for m in await shown(pipe, session)] == ["Detached"]
-    # resumed once more where it is: nobody else to tell
-    assert await attach("secret", "gw_2") == "ok"
+    assert await shown(pipe, session) == [Detached(attachment="att_2")]
+    # made again after its reply got lost
+    assert await attach("secret", "att_2") == "ok"
     assert len(await shown(pipe, session)) == 1
     stored = await pipe.command("HGETALL", session.state)
     assert b"secret" not in b"".join(stored)
@@ -347,23 +354,27 @@ async def test_a_session_is_resumed_only_with_its_token(pipe: Pipe, session: Ses
 
 async def test_opening_takes_no_existing_session(pipe: Pipe, session: SessionKeys) -> None:
     status = await sessions.attach(
-        pipe, session, gateway="gw_2", token="secret", config=SessionConfig()
+        pipe, Attachment(session, "att_2"), gateway="gw_2", token="secret", config=SessionConfig()
     )
     assert status == "exists"
     nobody = KEYSPACE.session(new_id("sess"))
-    status = await sessions.attach(pipe, nobody, gateway="gw_2", token="secret", config=None)
+    status = await sessions.attach(pipe, held(nobody), gateway="gw_2", token="secret", config=None)
     assert status == "gone"
 
 
 async def test_a_conversation_keeps_its_latest_items(pipe: Pipe, session: SessionKeys) -> None:
     items = [Item(item_id=f"item_{n}", role="user", text=str(n)) for n in range(300)]
-    await asyncio.gather(*(sessions.put_item(pipe, session, item) for item in items))
+    hold = held(session)
+    await asyncio.gather(
+        *(sessions.put_item(pipe, hold, item, ItemAdded(item=item)) for item in items)
+    )
     order = await pipe.command("LRANGE", session.order, 0, -1)
     assert order == [item.item_id.encode() for item in items[-256:]]
     kept = await pipe.command("HKEYS", session.items)
     assert sorted(kept) == sorted(order)
     # replacing one keeps its place
-    await sessions.put_item(pipe, session, Item(item_id="item_100", role="user", text="again"))
+    again = Item(item_id="item_100", role="user", text="again")
+    await sessions.put_item(pipe, held(session), again, ItemAdded(item=again))
     assert await pipe.command("LRANGE", session.order, 0, -1) == order
 
 

@@ -12,6 +12,7 @@ from shared.ids import new_id
 from shared.keys import SessionKeys
 from shared.messages import (
     Item,
+    ItemAdded,
     LlmJob,
     ResponseCreated,
     SttJob,
@@ -21,7 +22,7 @@ from shared.messages import (
     encode,
 )
 from shared.scripts import sessions
-from tests.stages import context, done, jobs_of, open_session, shown, until, working
+from tests.stages import context, done, held, jobs_of, open_session, shown, until, working
 from workers.stt.engines import Transcript, Utterance
 from workers.stt.worker import Batcher, start
 
@@ -103,7 +104,7 @@ async def say(pipe: Pipe, session: SessionKeys, samples: int, *, respond: bool =
         marks={"speech_end": 1},
     )
     item = Item(item_id=job.item_id, role="user", status="in_progress", modality="audio")
-    await sessions.put_item(pipe, session, item)
+    await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
     stream = session.shard.jobs("stt")
     await pipe.command("XADD", stream, "*", "m", encode(job), "epoch", 0)
     return job

@@ -10,7 +10,7 @@ from shared.audio import Int16
 from shared.broker import Pipe
 from shared.messages import AudioChunk, TtsJob, encode
 from shared.scripts import sessions
-from tests.stages import KEYSPACE, ask, context, done, open_session, shown, until, working
+from tests.stages import KEYSPACE, ask, context, done, held, open_session, shown, until, working
 from workers.tts.engines import Speech
 from workers.tts.worker import in_thread, start
 
@@ -111,7 +111,7 @@ async def test_an_interruption_closes_the_engines_generator(pipe: Pipe, redis_ur
 
     async with working(start(engine, context(pipe, redis_url))):
         await until(one_is_out)
-        await sessions.interrupt(pipe, KEYSPACE.session(job.session_id))
+        await sessions.interrupt(pipe, held(KEYSPACE.session(job.session_id)))
         engine.released.set()
         await until(lambda: done(pipe, "tts"))
         assert await asyncio.to_thread(engine.closed.wait, 10)

@@ -26,7 +26,17 @@ from shared.messages import (
     decode,
 )
 from shared.scripts import sessions
-from tests.stages import KEYSPACE, ask, context, jobs_of, open_session, shown, until, working
+from tests.stages import (
+    KEYSPACE,
+    ask,
+    context,
+    held,
+    jobs_of,
+    open_session,
+    shown,
+    until,
+    working,
+)
 from workers.vad.engines.energy import EnergyEngine
 from workers.vad.worker import VadStage, start
 
@@ -188,7 +198,7 @@ async def test_sessions_that_end_are_forgotten(pipe: Pipe, redis_url: str) -> No
         await until(lambda: stage.load == 2)
         writer.append(Command(closed.session_id, 0, "close"))
         await until(lambda: stage.load == 1)
-        await sessions.forget(pipe, expired)
+        await sessions.close(pipe, held(expired))
         write(writer, expired, turn(0.5))
         await until(lambda: stage.load == 0)
     lane = KEYSPACE.lane(closed.session_id)

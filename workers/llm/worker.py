@@ -72,11 +72,7 @@ class _Answer:
         position = len(self.text.encode())
         pieces, self.waiting = self.waiting, []
         added = "".join(piece.text for piece in pieces)
-        shown = [
-            TextDelta(response_id=self.job.response_id, segment=piece.segment, text=piece.text)
-            for piece in pieces
-            if piece.text
-        ]
+        shown = self._deltas(pieces)
         complete = self._advance(pieces)
         if complete:
             self.marks.setdefault("llm_first_segment", now_ms())
@@ -85,6 +81,21 @@ class _Answer:
         self.text += added
         self.shown_s = time.monotonic()
         return list(shown), jobs, Progress(position, added, self.segments)
+
+    def _deltas(self, pieces: list[Piece]) -> list[TextDelta]:
+        deltas, at = [], len(self.text)
+        for piece in pieces:
+            if piece.text:
+                deltas.append(
+                    TextDelta(
+                        response_id=self.job.response_id,
+                        segment=piece.segment,
+                        at=at,
+                        text=piece.text,
+                    )
+                )
+            at += len(piece.text)
+        return deltas
 
     def _advance(self, pieces: list[Piece]) -> list[tuple[int, str]]:
         complete = []

@@ -8,8 +8,9 @@ import asyncio
 from dataclasses import dataclass
 
 from shared.audio import pcm16
-from shared.ids import new_id, now_ms
+from shared.ids import derived_id, now_ms
 from shared.jobs import Job, Withdrawn
+from shared.keys import SessionKeys
 from shared.messages import (
     Item,
     JobMessage,
@@ -107,15 +108,19 @@ class SttStage:
             language=transcript.language,
             audio_s=transcript.audio_s,
         )
-        respond = await self._response(job, marks) if message.respond and text else None
+        respond = await self._response(job.session, message, marks) if message.respond and text else None
         await job.finish_turn([shown], item, respond)
 
-    async def _response(self, job: Job, marks: dict[str, int]) -> NewResponse:
-        saved = await self.context.pipe.command("HGET", job.session.state, "config")
+    async def _response(
+        self, session: SessionKeys, message: SttJob, marks: dict[str, int]
+    ) -> NewResponse:
+        saved = await self.context.pipe.command("HGET", session.state, "config")
         if saved is None:
             raise Withdrawn
         config = decode(saved, SessionConfig)
-        response_id, item_id = new_id("resp"), new_id("item")
+        # Transcribed again because the broker fell back by a moment, the turn has the same answer.
+        response_id = derived_id("resp", message.item_id)
+        item_id = derived_id("item", message.item_id)
         return NewResponse(
             response_id,
             Item(item_id=item_id, role="assistant", status="in_progress", modality=config.modality),
@@ -126,7 +131,7 @@ class SttStage:
                 output_rate=config.output_rate,
             ),
             LlmJob(
-                session_id=job.session.session_id,
+                session_id=session.session_id,
                 response_id=response_id,
                 item_id=item_id,
                 output_rate=config.output_rate,

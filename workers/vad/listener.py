@@ -69,6 +69,7 @@ class Listener:
         self._turn = 0
         self._began = at
         self._item_id = ""
+        self._number = 0
 
     @classmethod
     def restored(cls, session: SessionKeys, state: ListenerState) -> "Listener":
@@ -80,6 +81,7 @@ class Listener:
         listener._ends = Endpointing(state.speaking, state.voiced, state.quiet_from)
         listener._began = state.began
         listener._item_id = state.item_id
+        listener._number = state.number
         listener.turn_detection = state.turn_detection
         listener.language = state.language
         listener.transcription_prompt = state.transcription_prompt
@@ -92,6 +94,7 @@ class Listener:
             ListenerState(
                 session_id=self.session.session_id,
                 seq=self._seq,
+                number=self._number,
                 turn=self._turn,
                 heard=self._heard,
                 kept=self._kept,
@@ -160,14 +163,17 @@ class Listener:
         return None
 
     def obey(self, command: Command, now_ms: int) -> Heard | None:
-        """Carries out a command at its place among the frames."""
+        """Carries out a command at its place among the frames; one sent again, not twice."""
+        if 0 < command.number <= self._number:
+            return None
+        self._number = max(command.number, self._number)
         if command.action in ("open", "configure"):
             self._configure(command)
             return None
         if command.action == "commit":
             return self._commit(command.reference, now_ms)
         if command.action == "clear":
-            self._restart(self._end)
+            self._restart(max(self._end, command.at))
             return self._tell([Cleared()])
         raise ValueError(f"action: a listener cannot carry out {command.action!r}")
 

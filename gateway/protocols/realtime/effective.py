@@ -1,6 +1,7 @@
 """A session's configuration as the protocol shows it, and what it means for Parley."""
 
 import copy
+import json
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -80,6 +81,13 @@ class Configuration:
                 },
             },
         }
+
+    @classmethod
+    def restored(cls, settings: Settings, meaning: SessionConfig) -> "Configuration":
+        """The configuration that has this meaning: what an earlier gateway left."""
+        result = cls(settings, "")
+        result.shown = json.loads(meaning.protocol)
+        return result
 
     def updated(self, update: Json) -> "Configuration":
         """This configuration with the fields that are present in `update`.
@@ -168,6 +176,7 @@ class Configuration:
             speed=audio["output"]["speed"],
             output_rate=self.output_format.rate,
             max_output_tokens=None if tokens == "inf" else tokens,
+            protocol=json.dumps(self.shown),
         )
 
 

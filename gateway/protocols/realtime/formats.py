@@ -33,24 +33,39 @@ FORMATS = {
 }
 
 
+TICKS = 48_000
+"""Units of a second in which samples of every format, and milliseconds, are whole numbers."""
+
+
 def described(name: str) -> dict[str, Any]:
     """The format as the protocol writes it."""
     return {"type": name, "rate": 24_000} if name == "audio/pcm" else {"type": name}
 
 
 class Microphone:
-    """A client's audio on its way in: any chunking of bytes to 16 kHz samples, no seam."""
+    """A client's audio on its way in: any chunking of bytes to 16 kHz samples, no seam.
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    `taken` is how much of the session's audio was taken in so far, by this microphone and those
+    before it, in ticks of which a second has `TICKS`: so many that no rate leaves a remainder.
+    """
+
+    def __init__(self, audio_format: AudioFormat, taken: int = 0) -> None:
         self.format = audio_format
+        self.taken = taken
         self._resampler = Resampler(audio_format.rate, SAMPLE_RATE)
         self._rest = b""
+
+    @property
+    def position(self) -> int:
+        """The sample of the session, at 16 kHz, that comes next."""
+        return self.taken * SAMPLE_RATE // TICKS
 
     def take(self, data: bytes) -> Int16:
         """The samples in `data`; half a sample waits for the rest."""
         data = self._rest + data
         whole = len(data) - len(data) % self.format.sample_bytes
         self._rest = data[whole:]
+        self.taken += whole // self.format.sample_bytes * TICKS // self.format.rate
         return self._resampler.process(self.format.decode(data[:whole]))
 
     def end(self) -> Int16:

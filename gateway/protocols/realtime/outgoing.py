@@ -7,11 +7,10 @@ import base64
 from typing import Any, Literal
 
 from gateway.answer import Answer, Status
+from gateway.happenings import ResponseEnded
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.incoming import ProtocolError
-from gateway.session import ResponseEnded
 from shared.audio import SAMPLE_RATE, Int16
-from shared.ids import new_id
 from shared.messages import (
     CommitRefused,
     Committed,
@@ -21,6 +20,7 @@ from shared.messages import (
     SpeechStopped,
     Transcribed,
     TranscriptionFailed,
+    Truncated,
 )
 
 Event = dict[str, Any]
@@ -30,8 +30,8 @@ _TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
 def event(kind: str, **fields: Any) -> Event:
-    """A server event with an id of its own."""
-    return {"type": kind, "event_id": new_id("event"), **fields}
+    """A server event; it gets its id when it is sent."""
+    return {"type": kind, **fields}
 
 
 def error(problem: ProtocolError) -> Event:
@@ -81,6 +81,12 @@ def item_added(item: Event, previous: str | None) -> list[Event]:
         event("conversation.item.added", previous_item_id=previous, item=item),
         event("conversation.item.done", previous_item_id=previous, item=item),
     ]
+
+
+def truncated(message: Truncated) -> Event:
+    """The assistant's item was cut to what the client played."""
+    place = {"item_id": message.item_id, "content_index": 0}
+    return event("conversation.item.truncated", audio_end_ms=message.audio_end_ms, **place)
 
 
 def speech(message: SpeechStarted | SpeechStopped) -> Event:

@@ -1,0 +1,12 @@
+-- Ends a session: nothing of it remains, and whatever still works for it finds it gone.
+-- KEYS: session, out, items, order
+-- ARGV: …, attachment, request
+-- Returns 'ok', 'gone' or 'detached'.
+local session = KEYS[1]
+local settled = admit(session)
+if settled then return settled end
+local active = redis.call('HGET', session, 'response')
+if active ~= '' then redis.call('DEL', prefix .. ':response:' .. active) end
+redis.call('PUBLISH', prefix .. ':control', session_id .. ' ' .. redis.call('HINCRBY', session, 'epoch', 1))
+redis.call('DEL', unpack(KEYS))
+return 'ok'

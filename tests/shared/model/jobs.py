@@ -1,0 +1,134 @@
+"""The scripts that a job's owner runs."""
+
+from collections.abc import Sequence
+
+from shared.keys import SessionKeys, Shard
+from shared.messages import Item, OutMessage
+from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership
+from tests.shared.model.state import Entry, Pending, Response, State
+
+
+class JobScripts(State):
+    def read(self, stage: str, consumer: str) -> Delivery | None:
+        """XREADGROUP of one job."""
+        queue = self.queues[stage]
+        queue.consumers.add(consumer)
+        fresh = [job for job in queue.stream if job.name not in queue.delivered]
+        if not fresh:
+            return None
+        name = fresh[0].name
+        queue.delivered.add(name)
+        queue.pending[name] = Pending(consumer, 1)
+        return Delivery(name, 1, fresh[0].fields)
+
+    def claim(
+        self, shard: Shard, stage: str, consumer: str, lease_ms: int, count: int
+    ) -> list[Delivery]:
+        queue = self.queues[stage]
+        lapsed = [entry for entry, pending in queue.pending.items() if pending.lapsed]
+        claimed = []
+        for entry in sorted(lapsed, key=order)[:count]:
+            job = queue.find(entry)
+            if job is None:
+                del queue.pending[entry]
+                continue
+            attempt = queue.pending[entry].attempt + 1
+            queue.pending[entry] = Pending(consumer, attempt)
+            queue.consumers.add(consumer)
+            claimed.append(Delivery(entry, attempt, job.fields))
+        return claimed
+
+    def set_idle(
+        self, shard: Shard, stage: str, consumer: str, idle_ms: int, entries: Sequence[str]
+    ) -> list[str]:
+        pending = self.queues[stage].pending
+        mine = [e for e in entries if e in pending and pending[e].consumer == consumer]
+        for entry in mine:
+            if self.queues[stage].find(entry) is None:
+                del pending[entry]  # the broker lets go of what was trimmed
+            else:
+                pending[entry].lapsed = idle_ms > 0
+        return [entry for entry in entries if entry not in mine]
+
+    def emit(self, owner: Ownership, emission: Emission) -> str:
+        return self._emission(owner, emission, last=False)
+
+    def finish(self, owner: Ownership, emission: Emission) -> str:
+        status = self._emission(owner, emission, last=True)
+        if status in ("lost", "differs"):
+            return status
+        items = self.talk(emission.session).items
+        if status == "ok" and emission.item and emission.item.item_id in items:
+            items[emission.item.item_id] = emission.item
+        self.queues[owner.stage].settle(owner.entry)
+        return status
+
+    def _emission(self, owner: Ownership, emission: Emission, last: bool) -> str:
+        if not self.queues[owner.stage].owned(owner):
+            return "lost"
+        session = self.talk(emission.session).session
+        if session is None:
+            return "gone"
+        if (str(session.epoch), session.response) != (owner.epoch, emission.response_id):
+            return "stale"
+        if progress := emission.progress:
+            response = self.responses.get(emission.response_id, Response())
+            length = len(response.text.encode())
+            if not last and length == progress.position + len(progress.text.encode()):
+                return "ok"
+            if length != progress.position:
+                return "differs"
+            grown = Response(response.text + progress.text, progress.segments)
+            self.responses[emission.response_id] = grown
+        self.enqueue("tts", session.epoch, emission.jobs)
+        self.show(emission.session, emission.messages)
+        return "ok"
+
+    def finish_turn(
+        self,
+        owner: Ownership,
+        session: SessionKeys,
+        *,
+        messages: Sequence[OutMessage],
+        item: Item | None,
+        respond: NewResponse | None,
+    ) -> str:
+        if not self.queues["stt"].owned(owner):
+            return "lost"
+        self.queues["stt"].settle(owner.entry)
+        talk = self.talk(session)
+        if talk.session is None:
+            return "gone"
+        if item and item.item_id in talk.items:
+            talk.items[item.item_id] = item
+        self.show(session, messages)
+        if respond is None:
+            return "ok"
+        if str(talk.session.epoch) != owner.epoch:
+            return "stale"
+        return self.begin(session, respond)
+
+    def bury(
+        self,
+        owner: Ownership,
+        session: SessionKeys,
+        job: bytes,
+        problem: str,
+        messages: Sequence[OutMessage],
+    ) -> str:
+        if not self.queues[owner.stage].owned(owner):
+            return "lost"
+        self.queues[owner.stage].settle(owner.entry)
+        values = (owner.stage.encode(), job, owner.epoch.encode(), problem.encode())
+        names = (b"stage", b"m", b"epoch", b"error")
+        self.dead.append(Entry(dict(zip(names, values, strict=True))))
+        if self.talk(session).session is None:
+            return "gone"
+        self.show(session, messages)
+        return "ok"
+
+    def reap(self, shard: Shard, stage: str, silent_ms: int) -> int:
+        queue = self.queues[stage]
+        idle = queue.consumers - {pending.consumer for pending in queue.pending.values()}
+        queue.consumers -= idle
+        return len(idle)
