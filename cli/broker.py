@@ -19,7 +19,7 @@ OLDEST_REDIS = (6, 2)
 _START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 15
 _POLL_S = 0.01
-_LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), less its closing NUL
+LONGEST_SOCKET_PATH = 107  # sun_path of unix(7), less its closing NUL
 
 
 class BrokerError(Exception):
@@ -97,7 +97,7 @@ class Broker:
         Raises:
             BrokerError: the folder's path is too long for a unix socket.
         """
-        if len(str(self._socket).encode()) > _LONGEST_SOCKET_PATH:
+        if len(str(self._socket).encode()) > LONGEST_SOCKET_PATH:
             raise BrokerError(f"the path of the broker's socket is too long: {self._socket}")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -18,6 +18,13 @@ def fail(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def printable(text: str) -> str:
+    """`text` on one line, with whatever could steer a terminal written as an escape sequence."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this machine, with the options given on the command line in front.
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import models
+from cli import dead, models
 from cli.doctor import doctor
 from cli.say import say
 from cli.up import up
@@ -17,4 +17,5 @@ app = typer.Typer(
 app.command()(up)
 app.command()(say)
 app.command()(doctor)
+app.add_typer(dead.app, name="dead")
 app.add_typer(models.app, name="models")

@@ -19,6 +19,8 @@ from types import FrameType
 
 import psutil
 
+from cli.runtime import Place
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -26,7 +28,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 # grows by a second each time; one that ran longer is started again at once.
 _STARTED_AFTER_S = 5
 _RETRY_FOR_EVER = 1_000_000_000
-_STOP_TIMEOUT_S = 15
+# Above what a process takes to drain: ten seconds for its work, and what then is in an engine.
+_STOP_TIMEOUT_S = 20
 
 _SUPERVISOR_LINE = re.compile(r"\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d),\d+ (?:WARN|ERRO|CRIT) (.*)", re.S)
 
@@ -42,29 +45,30 @@ class Program:
 
 def supervise(
     programs: list[Program],
-    folder: Path,
+    place: Place,
     environment: Mapping[str, str],
     write: Callable[[str], None],
 ) -> bool:
     """Keeps `programs` running until SIGINT, SIGTERM or SIGHUP, then stops them all.
 
-    Each line of the common log goes to `write`. `folder` must be private; it gets the
-    configuration and the socket of supervisord's control interface. Returns whether the end
-    was asked for; False means supervisord itself died. Either way no process is left. If this
-    process is killed, the kernel tells supervisord to stop everything.
+    Each line of the common log goes to `write`. `place` gets the configuration and the socket of
+    supervisord's control interface. Returns whether the end was asked for; False means
+    supervisord itself died. Either way no process is left. If this process is killed, the kernel
+    tells supervisord to stop everything, and until it has, it holds `place`.
 
     Must be called from the main thread: it handles signals while it runs.
     """
-    config = folder / "supervisord.conf"
+    config = place.folder / "supervisord.conf"
     config.touch(mode=0o600)
-    config.write_text(configuration(programs, folder))
+    config.write_text(configuration(programs, place.folder))
     command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(config)]
     prctl = _prctl()
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
     process = subprocess.Popen(
         command,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        # It reads nothing. Holding the lock as its input, it holds it as long as it lives.
+        stdin=place.lock,
         # Its standard error stays the terminal's: were both to break when this process is
         # killed, supervisord would die of it before it has stopped the programs.
         stdout=subprocess.PIPE,

@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from cli.address import answers, check_free, local_address
 from cli.broker import Broker, BrokerError, find_server
 from cli.console import console, fail, load_settings
 from cli.models import fetch_missing
+from cli.runtime import occupied
 from cli.supervise import Program, supervise
 from shared.settings import STAGES, Settings, environment
 
@@ -35,14 +35,14 @@ def up(
     """Starts everything on this machine and stays until Ctrl-C.
 
     Fetches missing models, starts a private broker (unless PARLEY_REDIS_URL names one), the
-    gateway and one worker for each stage, and restarts what ends. Every other setting is a
-    PARLEY_* variable.
+    gateway and the stages' workers (one each, or as many as PARLEY_STT_WORKERS and its like
+    say), and restarts what ends. Every other setting is a PARLEY_* variable.
 
     Examples:
 
       parley up
 
-      PARLEY_STT_MODEL=whisper-base parley up --port 9000
+      PARLEY_STT_MODEL=whisper-base PARLEY_STT_WORKERS=2 parley up --port 9000
     """
     started = time.monotonic()
     given = {"profile": profile, "host": host, "port": port}
@@ -53,28 +53,33 @@ def up(
     except OSError as error:
         fail(f"cannot listen on port {config.port} ({error.strerror}): choose another with --port")
     fetch_missing(config)
-    with tempfile.TemporaryDirectory(prefix="parley-") as folder, _broker(config, folder) as broker:
-        variables = environment(**overrides)
-        programs = [*processes()]
+    with occupied(config.port) as place, _broker(config, place.folder) as broker:
+        programs = [*processes(config)]
         if broker is not None:
-            variables["PARLEY_REDIS_URL"] = broker.url
+            overrides["redis_url"] = broker.url
+            config = config.model_copy(update={"redis_url": broker.url})
             programs.append(Program("broker", broker.prepare(), stops_late=True))
+        place.note(config)
         threading.Thread(target=_announce, args=(config, started), daemon=True).start()
-        asked = supervise(programs, Path(folder), variables, _write)
+        asked = supervise(programs, place, environment(**overrides), _write)
     if not asked:
         fail("the supervisor was killed, and everything it ran was stopped")
 
 
-def processes() -> list[Program]:
-    """The gateway and one worker for each stage."""
+def processes(config: Settings) -> Iterator[Program]:
+    """The gateway and each stage's workers, numbered where there are several."""
     # -P: a folder called `shared` in the working directory must not be taken for Parley's.
     python = [sys.executable, "-P", "-m"]
-    workers = [Program(stage, [*python, f"workers.{stage}"]) for stage in STAGES]
-    return [Program("gateway", [*python, "gateway"]), *workers]
+    yield Program("gateway", [*python, "gateway"])
+    for stage in STAGES:
+        number = config.workers(stage)
+        names = [stage] if number == 1 else [f"{stage}-{n}" for n in range(1, number + 1)]
+        for name in names:
+            yield Program(name, [*python, f"workers.{stage}"])
 
 
 @contextmanager
-def _broker(config: Settings, folder: str) -> Iterator[Broker | None]:
+def _broker(config: Settings, folder: Path) -> Iterator[Broker | None]:
     """An embedded broker where no other is named; its data belongs to one `parley up` at a time."""
     if "redis_url" in config.model_fields_set:
         yield None
@@ -84,7 +89,7 @@ def _broker(config: Settings, folder: str) -> Iterator[Broker | None]:
     lock = os.open(data, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield Broker(find_server(), Path(folder), data)
+        yield Broker(find_server(), folder, data)
     except BlockingIOError:
         fail(f"another `parley up` keeps its broker's data in {data}: set PARLEY_DATA_DIR")
     except BrokerError as error:

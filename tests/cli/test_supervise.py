@@ -29,6 +29,7 @@ while True:
 MAIN = """
 import os, sys
 from pathlib import Path
+from cli.runtime import Place
 from cli.supervise import Program, supervise
 def speaker(name, **more):
     return Program(name, [sys.executable, sys.argv[2], name], **more)
@@ -36,7 +37,8 @@ def write(line):
     sys.stdout.write(line)
     sys.stdout.flush()
 programs = [speaker("one"), speaker("two"), speaker("last", stops_late=True)]
-sys.exit(0 if supervise(programs, Path(sys.argv[1]), os.environ, write) else 3)
+place = Place(Path(sys.argv[1]), open(os.devnull))
+sys.exit(0 if supervise(programs, place, os.environ, write) else 3)
 """
 
 
@@ -53,7 +55,9 @@ class Running:
         )
         self.pids: dict[str, int] = {}
         while len(self.pids) < 3:
-            assert " parley " not in self.note(self.line())
+            line = self.note(self.line())
+            assert line
+            assert " parley " not in line
         self.supervisord = psutil.Process(self.process.pid).children()[0]
         self.everything = psutil.Process(self.process.pid).children(recursive=True)
 
