@@ -4,6 +4,7 @@ import typer
 
 from cli import dead, models
 from cli.doctor import doctor
+from cli.restart import restart
 from cli.say import say
 from cli.up import up
 
@@ -15,6 +16,7 @@ app = typer.Typer(
     help="Parley: talk to a language model, on your own machine.",
 )
 app.command()(up)
+app.command()(restart)
 app.command()(say)
 app.command()(doctor)
 app.add_typer(dead.app, name="dead")
