@@ -1,28 +1,36 @@
 """A Realtime server that plays a scripted conversation, for tests of clients alone.
 
 It keeps the protocol's contract: configuration, energy-based turn detection, push-to-talk,
-text messages, cancelling, errors, and the order of events in a turn. It hears whatever it is
-told to hear, and its answer is a ramp, so that a missing or repeated sample shows.
+text messages, cancelling, errors, the order of events in a turn, and, if the script says so, going
+on with a session over another connection. It hears whatever it is told to hear, and its answer is
+a ramp, so that a missing or repeated sample shows.
 """
 
 import asyncio
 import base64
 import itertools
 import json
-from collections.abc import AsyncIterator
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
 from shared.audio import Int16
 from shared.messages import MARKS
 
 RATE = 24_000
+
+Refusal = tuple[HTTPStatus, dict[str, str]]
+"""An HTTP status and more headers."""
 
 
 @dataclass
@@ -40,42 +48,132 @@ class Script:
     status: str = "completed"  # of its responses
     paused: bool = False  # after the first word, until the response is cancelled
     breaks_at: str | None = None  # drop the connection instead of sending this event
+    mute_from: str | None = None  # the first connection gets no event from this one on
+    resume_within_s: float | None = None  # None: a session ends with its connection
+    refusals: deque[Refusal] = field(default_factory=deque)  # of those who come back, in turn
+    sessions: "list[Session]" = field(default_factory=list)  # all there were
+
+
+class Connection:
+    """One connection of a session: what came over it, and how it can fail."""
+
+    def __init__(self, socket: ServerConnection, after: str | None) -> None:
+        self.socket = socket
+        self.after = after
+        self.received: list[dict[str, Any]] = []
+        self.muted = False
+        self.gone = False
+
+    def cut(self) -> None:
+        """Breaks the TCP connection; what was on its way is lost."""
+        self.gone = True
+        self.socket.transport.abort()
+
+    def stall(self) -> None:
+        """Takes nothing any more, and answers no ping."""
+        self.muted = True
+        self.socket.transport.pause_reading()
 
 
 class Session:
-    """One connection's side of the conversation."""
+    """One session's side of the conversation, over one connection or several."""
 
-    def __init__(self, socket: ServerConnection, script: Script) -> None:
-        self._socket = socket
+    def __init__(self, script: Script, *, timings: bool) -> None:
+        self.id = f"sess_{secrets.token_hex(4)}"
+        self.token = secrets.token_urlsafe(16)
+        self.shown: list[dict[str, Any]] = []  # every event, whether it was sent or not
+        self.connections: list[Connection] = []
+        self.requests: list[dict[str, Any]] = []  # those carried out
+        self.heard = np.empty(0, np.int16)  # since the session began
+        self.over = False
         self._script = script
+        self._shown_more = asyncio.Event()
+        self._timings = timings
         self._ids = itertools.count()
-        self._timings = "timings=true" in (socket.request.path if socket.request else "")
         self._silence_ms: int | None = 500  # None: push-to-talk
         self._buffered = 0
         self._quiet = 0
         self._item: str | None = None
         self._response: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
+    async def serve(self, socket: ServerConnection, after: str | None) -> None:
+        """Serves a connection until it is gone: the session's first, or one that goes on."""
+        connection = Connection(socket, after)
+        self.connections.append(connection)
+        if after is None:
+            await self._send("session.created", session=self._described())
+        writing = asyncio.create_task(self._write(connection, after))
         try:
-            await self._converse()
+            async for message in socket:
+                event = json.loads(message)
+                connection.received.append(event)
+                if not connection.gone and connection is self.connections[-1]:
+                    await self._obey(event)
+            self.end()  # the client closed it in good order
         except ConnectionClosed:
-            pass
+            if self._script.resume_within_s is None:
+                self.end()
         finally:
-            if self._response is not None:
-                self._response.cancel()
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
-    async def _converse(self) -> None:
-        await self._send("session.created", session={"type": "realtime"})
-        async for message in self._socket:
-            event = json.loads(message)
-            handler = getattr(self, "on_" + event["type"].replace(".", "_"), None)
-            if handler is None:
-                await self._error(
-                    event, "invalid_value", "type", f"unknown event {event['type']!r}"
-                )
-            else:
-                await handler(event)
+    def end(self) -> None:
+        self.over = True
+        if self._response is not None:
+            self._response.cancel()
+
+    def forget(self, requests: int, audio_ms: int) -> None:
+        """Loses what it took from the client after these."""
+        del self.requests[requests:]
+        self.heard = self.heard[: audio_ms * RATE // 1000]
+
+    def _described(self) -> dict[str, Any]:
+        described = {"type": "realtime", "id": self.id}
+        if (within_s := self._script.resume_within_s) is None:
+            return described
+        return {**described, "parley": {"resume": {"token": self.token, "within_s": within_s}}}
+
+    async def _write(self, connection: Connection, after: str | None) -> None:
+        """Sends what is shown, from the event after `after` on."""
+        at = 0
+        with suppress(ConnectionClosed):
+            if after is not None:
+                at = 1 + [event["event_id"] for event in self.shown].index(after)
+                await connection.socket.send(json.dumps(self._resumed(after)))
+            while True:
+                self._shown_more.clear()
+                for event in self.shown[at:]:
+                    await self._show(connection, event)
+                    at += 1
+                await self._shown_more.wait()
+
+    def _resumed(self, after: str) -> dict[str, Any]:
+        audio_ms = len(self.heard) * 1000 // RATE
+        self.heard = self.heard[: audio_ms * RATE // 1000]
+        return {
+            "type": "parley.session.resumed",
+            "event_id": after,
+            "session": {"type": "realtime", "id": self.id},
+            "requests": len(self.requests),
+            "audio_ms": audio_ms,
+        }
+
+    async def _show(self, connection: Connection, event: dict[str, Any]) -> None:
+        if event["type"] == self._script.breaks_at:
+            connection.cut()
+        if event["type"] == self._script.mute_from and len(self.connections) == 1:
+            connection.muted = True
+        if not connection.muted:
+            await connection.socket.send(json.dumps(event))
+
+    async def _obey(self, event: dict[str, Any]) -> None:
+        if event["type"] != "input_audio_buffer.append":
+            self.requests.append(event)
+        handler = getattr(self, "on_" + event["type"].replace(".", "_"), None)
+        if handler is None:
+            await self._error(event, "invalid_value", "type", f"unknown event {event['type']!r}")
+        else:
+            await handler(event)
 
     async def on_session_update(self, event: dict[str, Any]) -> None:
         session = event["session"]
@@ -92,6 +190,7 @@ class Session:
 
     async def on_input_audio_buffer_append(self, event: dict[str, Any]) -> None:
         samples = np.frombuffer(base64.b64decode(event["audio"]), "<i2")
+        self.heard = np.concatenate([self.heard, samples])
         self._buffered += len(samples)
         if self._silence_ms is None:
             return
@@ -156,11 +255,7 @@ class Session:
         await self._send(f"{transcription}.completed", **heard, transcript=text, usage=usage)
 
     def _respond(self) -> None:
-        async def answer() -> None:
-            with suppress(ConnectionClosed):
-                await self._answer(self._id("resp"), self._id("item"))
-
-        self._response = asyncio.create_task(answer())
+        self._response = asyncio.create_task(self._answer(self._id("resp"), self._id("item")))
 
     async def _answer(self, response_id: str, item_id: str) -> None:
         at = {"response_id": response_id, "item_id": item_id}
@@ -205,29 +300,69 @@ class Session:
         await self._send("error", error=error)
 
     async def _send(self, kind: str, **fields: Any) -> None:
-        if kind == self._script.breaks_at:
-            self._socket.transport.abort()
-        await self._socket.send(json.dumps({"type": kind, "event_id": self._id("event"), **fields}))
+        self.shown.append({"type": kind, "event_id": self._id("event"), **fields})
+        self._shown_more.set()
 
     def _id(self, kind: str) -> str:
         return f"{kind}_{next(self._ids)}"
 
 
+def admitted(script: Script, socket: ServerConnection, request: Request) -> Response | None:
+    """None, or the refusal of a client that should not be served."""
+    wanted = f"Bearer {script.api_key}" if script.api_key else None
+    if wanted and request.headers.get("Authorization") != wanted:
+        return socket.respond(HTTPStatus.UNAUTHORIZED, "api key expected\n")
+    if not request.path.startswith("/v1/realtime"):
+        return socket.respond(HTTPStatus.NOT_FOUND, "no such endpoint\n")
+    if "after" not in parse_qs(urlsplit(request.path).query):
+        return None
+    if script.refusals:
+        status, headers = script.refusals.popleft()
+        refusal = socket.respond(status, "refused by the script\n")
+        for name, value in headers.items():
+            refusal.headers[name] = value
+        return refusal
+    if (session := resumed(script, request)) is None:
+        return socket.respond(HTTPStatus.FORBIDDEN, "the token is wrong\n")
+    return socket.respond(HTTPStatus.NOT_FOUND, "it has ended\n") if session.over else None
+
+
+def resumed(script: Script, request: Request) -> Session | None:
+    """The session that a client has the token of."""
+    offered = [name.strip() for name in request.headers["Sec-WebSocket-Protocol"].split(",")]
+    named = {f"parley-resume.{session.id}.{session.token}": session for session in script.sessions}
+    return next((named[name] for name in offered if name in named), None)
+
+
 @asynccontextmanager
-async def realtime_server(script: Script) -> AsyncIterator[str]:
+async def realtime_server(script: Script, port: int = 0) -> AsyncIterator[str]:
     """Serve `script` on loopback; yields the address."""
 
     async def converse(socket: ServerConnection) -> None:
-        await Session(socket, script).run()
+        assert socket.request is not None
+        query = parse_qs(urlsplit(socket.request.path).query)
+        if "after" in query:
+            session = resumed(script, socket.request)
+            assert session is not None
+            assert socket.subprotocol == "realtime"
+            await session.serve(socket, query["after"][0])
+        else:
+            session = Session(script, timings=query.get("timings") == ["true"])
+            script.sessions.append(session)
+            await session.serve(socket, None)
 
     def admit(socket: ServerConnection, request: Request) -> Response | None:
-        wanted = f"Bearer {script.api_key}" if script.api_key else None
-        if wanted and request.headers.get("Authorization") != wanted:
-            return socket.respond(HTTPStatus.UNAUTHORIZED, "api key expected\n")
-        if not request.path.startswith("/v1/realtime"):
-            return socket.respond(HTTPStatus.NOT_FOUND, "no such endpoint\n")
-        return None
+        return admitted(script, socket, request)
 
-    async with serve(converse, "127.0.0.1", 0, process_request=admit) as server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"ws://127.0.0.1:{port}"
+    def select(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return Subprotocol("realtime") if "realtime" in offered else None
+
+    async with serve(
+        converse,
+        "127.0.0.1",
+        port,
+        process_request=admit,
+        select_subprotocol=select,
+        close_timeout=1,
+    ) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
