@@ -3,19 +3,26 @@
 The broker's pending list says who owns a job. While a job runs its lease is renewed; when its
 worker dies the lease runs out and another worker claims it. A job that raises is handed on at
 once, and after `ATTEMPTS` it is dead-lettered with its error and its client is told.
+
+A job may also kill the process it runs in, and with it the jobs beside it. Its last attempt is
+therefore made alone, by a worker that has nothing else to do: it takes down nobody with it, and
+whoever survives that is innocent.
 """
 
 import asyncio
+import contextlib
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from shared.broker import BLOCK_MS, Pipe, stream_entries
+from shared.broker import BLOCK_MS, Pipe, persist, stream_entries
 from shared.keys import Keyspace, SessionKeys, Shard
+from shared.leases import LEASE_MS, ROUND_S, Standstill
 from shared.messages import (
     Item,
     JobMessage,
@@ -26,13 +33,13 @@ from shared.messages import (
 )
 from shared.scripts import jobs as scripts
 from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership, Progress
+from shared.slots import Slots
 
 ATTEMPTS = 3
-LEASE_MS = 1_500
-_RENEW_S = 0.5
-_CLAIM_S = 0.5
-_REAP_EVERY = 60  # claims
+_ORPHANS = 100
+_REAP_EVERY = 100  # rounds
 _REAP_MS = 60_000
+_HAND_ON_S = 1
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +64,7 @@ class Job:
     message: JobMessage | MessageError
     payload: bytes
     attempt: int
+    begun: bool = False
     withdrawn: bool = False
 
     async def emit(
@@ -142,7 +150,7 @@ class JobConsumer:
     """Feeds one stage from one shard's stream.
 
     `run` returns after `stop`: no new job is taken, and running ones are finished within
-    `drain_s` or handed on to another worker.
+    `drain_s` or handed on to another worker. `slots` are the worker's, whichever shards feed it.
     """
 
     def __init__(
@@ -154,6 +162,7 @@ class JobConsumer:
         pipe: Pipe,
         reader: Redis,
         consumer: str,
+        slots: Slots,
         drain_s: float = 10.0,
     ) -> None:
         self.stage = stage
@@ -162,12 +171,15 @@ class JobConsumer:
         self._pipe = pipe
         self._reader = reader
         self._consumer = consumer
+        self._slots = slots
         self._drain_s = drain_s
         self._stream = shard.jobs(stage.name)
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
-        self._changed = asyncio.Event()
-        self._stopping = False
+        self._standstill = Standstill()
+        self._orphaned = False
         self._reader_id = 0
+        self._stopping = False
+        self._read_all = asyncio.Event()
 
     @property
     def load(self) -> int:
@@ -177,23 +189,23 @@ class JobConsumer:
     async def run(self) -> None:
         """Takes jobs until stopped."""
         await self._ensure_group()
-        self._reader_id = await self._reader.client_id()
         async with asyncio.TaskGroup() as tasks:
-            keepers = [
-                tasks.create_task(self._renew(), name="lease renewal"),
-                tasks.create_task(self._claim(tasks), name="claims"),
-            ]
-            await self._read(tasks)
-            keepers[1].cancel()
+            keeper = tasks.create_task(self._keep(tasks), name="leases")
+            try:
+                await persist(lambda: self._read(tasks))
+            finally:
+                self._read_all.set()
             await self._drain()
-            keepers[0].cancel()
+            keeper.cancel()
 
     async def stop(self) -> None:
         """Ends `run`; a read that waits is woken, so that no job is delivered to nobody."""
         self._stopping = True
-        self._changed.set()
-        if self._reader_id:
+        self._slots.wake()
+        while not self._read_all.is_set():
             await self._pipe.command("CLIENT", "UNBLOCK", self._reader_id)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._read_all.wait(), ROUND_S)
 
     def cancel(self, session_id: str, epoch: int) -> None:
         """Ends the session's jobs that are older than `epoch`."""
@@ -204,17 +216,13 @@ class JobConsumer:
     # --- taking jobs ---
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        self._reader_id = await self._reader.client_id()
         while not self._stopping:
-            room = self._room()
-            if room <= 0:
-                self._changed.clear()
-                await self._changed.wait()
+            if self._orphaned or not self._slots.free:
+                await self._slots.changed()
                 continue
-            for delivery in await self._fetch(room):
+            for delivery in await self._fetch(self._slots.free):
                 self._start(delivery, tasks)
-
-    def _room(self) -> int:
-        return self.stage.slots - len(self._running)
 
     async def _fetch(self, count: int) -> list[Delivery]:
         try:
@@ -230,29 +238,57 @@ class JobConsumer:
             for entry, fields in entries
         ]
 
-    async def _claim(self, tasks: asyncio.TaskGroup) -> None:
-        rounds = 0
-        while True:
-            await asyncio.sleep(_CLAIM_S)
-            rounds += 1
-            if rounds % _REAP_EVERY == 0:
-                await scripts.reap(self._pipe, self.shard, self.stage.name, _REAP_MS)
-            for delivery in await self._orphans(self._room()):
-                log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
-                self._start(delivery, tasks)
+    async def _keep(self, tasks: asyncio.TaskGroup) -> None:
+        """Renews the leases of what runs and takes over what others left, round after round."""
+        for number in itertools.count(1):
+            await self._renew()
+            try:
+                await self._take_over(tasks)
+                if number % _REAP_EVERY == 0:
+                    await scripts.reap(self._pipe, self.shard, self.stage.name, _REAP_MS)
+            except ResponseError as error:
+                await self._mend(error)
+            await self._rest()
 
-    async def _orphans(self, count: int) -> list[Delivery]:
-        """Jobs whose worker is gone, now this one's."""
-        if count <= 0:
-            return []
+    async def _take_over(self, tasks: asyncio.TaskGroup) -> None:
+        """Takes over orphans, before any new job is fetched."""
+        orphans = await scripts.orphans(self._pipe, self.shard, self.stage.name, LEASE_MS, _ORPHANS)
+        if self._stopping or not self._standstill.over():
+            return
+        last = [orphan.entry for orphan in orphans if orphan.attempt == ATTEMPTS]
+        others = [orphan.entry for orphan in orphans if orphan.attempt != ATTEMPTS]
+        wanted = others[: self._slots.free]
+        if wanted:
+            await self._claim(wanted, tasks)
+        elif last and self._slots.empty:
+            wanted = last[:1]
+            await self._claim_alone(last[0], tasks)
+        self._slots.clear(self, len(last) > 0)
+        before, self._orphaned = self._orphaned, len(orphans) > len(wanted)
+        if before and not self._orphaned:
+            self._slots.wake()
+
+    async def _claim(self, entries: Sequence[str], tasks: asyncio.TaskGroup) -> None:
+        owner = (self.shard, self.stage.name, self._consumer)
+        for delivery in await scripts.claim(self._pipe, *owner, LEASE_MS, entries):
+            log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
+            self._start(delivery, tasks)
+
+    async def _claim_alone(self, entry: str, tasks: asyncio.TaskGroup) -> None:
+        self._slots.close(entry)
         try:
-            await self._renew_leases()  # or, just held up, it would begin its own jobs again
-            return await scripts.claim(
-                self._pipe, self.shard, self.stage.name, self._consumer, LEASE_MS, count
-            )
-        except ResponseError as error:
-            await self._mend(error)
-            return []
+            await self._claim([entry], tasks)
+        finally:
+            if entry not in self._running:
+                self._slots.open()
+
+    async def _rest(self) -> None:
+        """Waits for the next round, or for a slot if somebody's job waits for one."""
+        if self._orphaned:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._slots.changed(), ROUND_S)
+        else:
+            await asyncio.sleep(ROUND_S)
 
     async def _mend(self, error: ResponseError) -> None:
         """A broker that lost its data has no group either; any other error is raised."""
@@ -273,11 +309,6 @@ class JobConsumer:
     # --- keeping and ending them ---
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_S)
-            await self._renew_leases()
-
-    async def _renew_leases(self) -> None:
         if self._running:
             for entry in await self._set_idle(list(self._running), 0):
                 self._withdraw(entry)
@@ -290,9 +321,12 @@ class JobConsumer:
             task.cancel()
 
     async def _drain(self) -> None:
-        tasks = [task for _, task in self._running.values()]
-        if not tasks:
+        if not self._running:
             return
+        for job, task in self._running.values():
+            if not job.begun:
+                task.cancel()
+        tasks = [task for _, task in self._running.values()]
         _, unfinished = await asyncio.wait(tasks, timeout=self._drain_s)
         for task in unfinished:
             task.cancel()
@@ -302,13 +336,16 @@ class JobConsumer:
         self._withdraw(delivery.entry)  # held up beyond its lease, a worker may claim its own job
         task = tasks.create_task(self._run(job), name=f"{self.stage.name} job")
         self._running[delivery.entry] = (job, task)
+        self._slots.take()
         task.add_done_callback(lambda _: self._ended(job))
 
     def _ended(self, job: Job) -> None:
         running = self._running.get(job.owner.entry)
         if running is not None and running[0] is job:
             del self._running[job.owner.entry]
-        self._changed.set()
+            if self._slots.alone == job.owner.entry:
+                self._slots.open()
+        self._slots.release()
 
     def _job(self, delivery: Delivery) -> Job:
         epoch = delivery.fields.get(b"epoch", b"0").decode()
@@ -329,16 +366,18 @@ class JobConsumer:
                 raise job.message
             if job.attempt > ATTEMPTS:
                 raise RuntimeError(f"the worker died on each of {ATTEMPTS} attempts")
-            await self.stage.handle(job)
+            async with self._slots.begun(job.owner.entry):
+                job.begun = True
+                await self.stage.handle(job)
         except Withdrawn:
             await job.finish()  # acknowledges what was cancelled; what is another's stays his
         except asyncio.CancelledError:
             if not job.withdrawn:
-                await self._set_idle([job.owner.entry], LEASE_MS)
+                with contextlib.suppress(TimeoutError):  # its lease runs out by itself
+                    async with asyncio.timeout(_HAND_ON_S):
+                        await self._set_idle([job.owner.entry], LEASE_MS, counts=False)
                 raise
             await job.finish()
-        except RedisError:
-            raise
         except Exception as error:
             await self._failed(job, error)
 
@@ -354,7 +393,8 @@ class JobConsumer:
             told = [self.stage.failure(job.message, problem)]
         await scripts.bury(self._pipe, job.owner, job.session, job.payload, problem, told)
 
-    async def _set_idle(self, entries: Sequence[str], idle_ms: int) -> list[str]:
-        return await scripts.set_idle(
-            self._pipe, self.shard, self.stage.name, self._consumer, idle_ms, entries
-        )
+    async def _set_idle(
+        self, entries: Sequence[str], idle_ms: int, *, counts: bool = True
+    ) -> list[str]:
+        owner = (self.shard, self.stage.name, self._consumer)
+        return await scripts.set_idle(self._pipe, *owner, idle_ms, entries, counts=counts)

@@ -23,6 +23,7 @@ from shared.ids import new_id
 from shared.jobs import JobConsumer, JobStage
 from shared.keys import Keyspace, Shard
 from shared.settings import Settings, Stage, settings
+from shared.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ async def _work(
 ) -> None:
     stop = _stop_signal()
     worker_id = new_id(stage)
-    async with Pipe(connect(config.redis_url)) as pipe:
+    async with Pipe(connect(config.redis_url), patient=True) as pipe:
         context = Context(worker_id, config, Keyspace(config.shards, config.lanes), pipe)
         engine = create(config)
         running: Running | None = None
@@ -156,6 +157,7 @@ class JobWorker:
         self._stage = stage
         self._context = context
         self._readers = [context.reader() for _ in context.keyspace.all_shards()]
+        slots = Slots(stage.slots)
         self._consumers = [
             JobConsumer(
                 stage,
@@ -164,6 +166,7 @@ class JobWorker:
                 pipe=context.pipe,
                 reader=reader,
                 consumer=context.worker_id,
+                slots=slots,
             )
             for shard, reader in zip(context.keyspace.all_shards(), self._readers, strict=True)
         ]

@@ -195,32 +195,23 @@ async def claim(
     return [Delivery(entry.decode(), attempt, fields_of(flat)) for entry, attempt, flat in rows]
 
 
-async def renew(
-    pipe: Pipe, shard: Shard, stage: str, consumer: str, entries: Sequence[str]
-) -> list[str]:
-    """Renews the lease of jobs; returns those that `consumer` no longer owns."""
-    return await _set_idle(pipe, shard, stage, consumer, entries, idle_ms=0)
-
-
-async def hand_on(
-    pipe: Pipe, shard: Shard, stage: str, consumer: str, entry: str, lease_ms: int, *, counts: bool
-) -> None:
-    """Gives a job to whoever claims next. `counts` says whether it was an attempt."""
-    await _set_idle(pipe, shard, stage, consumer, [entry], idle_ms=lease_ms, counts=counts)
-
-
-async def _set_idle(
+async def set_idle(
     pipe: Pipe,
     shard: Shard,
     stage: str,
     consumer: str,
+    idle_ms: int,
     entries: Sequence[str],
     *,
-    idle_ms: int,
     counts: bool = True,
 ) -> list[str]:
-    arguments: list[Argument] = [*_stage_header(shard), stage, consumer, idle_ms]
-    arguments += [0 if counts else 1, len(entries), *entries]
+    """Renews the lease of jobs (`idle_ms` 0) or hands them on (`idle_ms` of a whole lease).
+
+    `counts` says whether handing on ends an attempt. Returns the entries that `consumer` no longer
+    owns.
+    """
+    uncounted = 0 if counts else 1
+    arguments = [*_stage_header(shard), stage, consumer, idle_ms, uncounted, len(entries), *entries]
     lost = await pipe.script("lease", [shard.jobs(stage)], arguments)
     return [entry.decode() for entry in lost]
 

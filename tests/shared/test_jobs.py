@@ -21,6 +21,7 @@ from shared.messages import (
     TextDelta,
 )
 from shared.scripts import sessions
+from shared.slots import Slots
 from tests import stages
 from tests.stages import KEYSPACE, SOON_S, ask, done, held, open_session, until
 
@@ -59,7 +60,14 @@ async def consuming(
 ) -> AsyncIterator[JobConsumer]:
     reader = connect(url, blocking=True)
     consumer = JobConsumer(
-        stage, SHARD, KEYSPACE, pipe=pipe, reader=reader, consumer=name, drain_s=drain_s
+        stage,
+        SHARD,
+        KEYSPACE,
+        pipe=pipe,
+        reader=reader,
+        consumer=name,
+        slots=Slots(stage.slots),
+        drain_s=drain_s,
     )
     task = asyncio.create_task(consumer.run())
     try:
@@ -150,8 +158,7 @@ async def test_a_dead_workers_job_is_taken_over(pipe: Pipe, redis_url: str) -> N
 async def test_a_running_job_keeps_its_lease(
     pipe: Pipe, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_RENEW_S", 0.05)
-    monkeypatch.setattr(jobs, "_CLAIM_S", 0.05)
+    monkeypatch.setattr(jobs, "ROUND_S", 0.05)
     starts: list[str] = []
     idle_ms = [0]
 

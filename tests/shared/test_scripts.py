@@ -28,7 +28,7 @@ from shared.messages import (
     encode,
 )
 from shared.scripts import jobs, sessions
-from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership, Progress
+from shared.scripts.jobs import Emission, NewResponse, Orphan, Ownership, Progress
 from shared.scripts.sessions import Attachment
 from tests.stages import held
 
@@ -168,7 +168,8 @@ async def test_finish_emits_and_acknowledges_in_one_step(
 async def test_a_former_owner_can_neither_emit_nor_finish(
     pipe: Pipe, session: SessionKeys, answering: Answering
 ) -> None:
-    [delivery] = await jobs.claim(pipe, session.shard, "llm", "worker_9", 0, 10)
+    entry = answering.owner.entry
+    [delivery] = await jobs.claim(pipe, session.shard, "llm", "worker_9", 0, [entry])
     assert (delivery.entry, delivery.attempt) == (answering.owner.entry, 2)
     emission = Emission(session, answering.response.response_id, [Cleared()])
     assert await jobs.emit(pipe, answering.owner, emission) == "lost"
@@ -290,20 +291,34 @@ async def test_a_lease_that_is_renewed_is_not_claimed(
     shard, entry = session.shard, answering.owner.entry
     assert await jobs.set_idle(pipe, shard, "llm", "worker_1", 60_000, [entry]) == []
     assert await jobs.set_idle(pipe, shard, "llm", "worker_1", 0, [entry]) == []
-    assert await jobs.claim(pipe, shard, "llm", "worker_2", 30_000, 10) == []
+    assert await jobs.orphans(pipe, shard, "llm", 30_000, 10) == []
+    assert await jobs.claim(pipe, shard, "llm", "worker_2", 30_000, [entry]) == []
     assert await jobs.set_idle(pipe, shard, "llm", "worker_1", 60_000, [entry]) == []
-    [claimed] = await jobs.claim(pipe, shard, "llm", "worker_2", 30_000, 10)
-    assert isinstance(claimed, Delivery)
+    assert await jobs.orphans(pipe, shard, "llm", 30_000, 10) == [Orphan(entry, 2)]
+    [claimed] = await jobs.claim(pipe, shard, "llm", "worker_2", 30_000, [entry])
+    assert (claimed.entry, claimed.attempt) == (entry, 2)
     # renewing what another owns must not take it back
     assert await jobs.set_idle(pipe, shard, "llm", "worker_1", 0, [entry]) == [entry]
     assert await jobs.set_idle(pipe, shard, "llm", "worker_2", 0, [entry]) == []
+
+
+async def test_handing_on_what_was_no_attempt_does_not_count(
+    pipe: Pipe, session: SessionKeys, answering: Answering
+) -> None:
+    shard, entry = session.shard, answering.owner.entry
+    lost = await jobs.set_idle(pipe, shard, "llm", "worker_1", 60_000, [entry], counts=False)
+    assert lost == []
+    assert await jobs.orphans(pipe, shard, "llm", 30_000, 10) == [Orphan(entry, 1)]
+    [claimed] = await jobs.claim(pipe, shard, "llm", "worker_2", 30_000, [entry])
+    assert claimed.attempt == 1
 
 
 async def test_a_job_trimmed_while_pending_is_forgotten(
     pipe: Pipe, session: SessionKeys, answering: Answering
 ) -> None:
     await pipe.command("XDEL", session.shard.jobs("llm"), answering.owner.entry)
-    assert await jobs.claim(pipe, session.shard, "llm", "worker_2", 0, 10) == []
+    entry = answering.owner.entry
+    assert await jobs.claim(pipe, session.shard, "llm", "worker_2", 0, [entry]) == []
     assert await pending(pipe, answering.owner) == 0
 
 
