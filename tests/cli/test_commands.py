@@ -1,27 +1,13 @@
 """The commands that look at this machine, run as a person would run them."""
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cli.broker import Broker, find_server
-
-
-def parley(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs `parley` with these settings and no others of this environment's."""
-    inherited = {name: value for name, value in os.environ.items() if name[:7] != "PARLEY_"}
-    return subprocess.run(
-        [sys.executable, "-c", "from cli.main import app; app()", *arguments],
-        env={**inherited, "COLUMNS": "200", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.support.command import parley
 
 
 @pytest.fixture
@@ -39,7 +25,7 @@ def verdicts(report: str) -> dict[str, str]:
 
 def test_without_a_command_it_helps() -> None:
     said = parley().stdout
-    for command in ("up", "say", "doctor", "models"):
+    for command in ("up", "restart", "say", "doctor", "dead", "models"):
         assert command in said
 
 
