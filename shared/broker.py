@@ -12,7 +12,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -270,6 +270,29 @@ class Pipe:
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             # the next connection may lead to the new master
             await self.redis.connection_pool.disconnect()
+
+
+async def published(redis: Redis, channels: Iterable[str]) -> AsyncGenerator[dict[str, Any], None]:
+    """The messages of some channels as redis-py gives them, also those of type "subscribe".
+
+    Raises:
+        redis.ConnectionError: the broker is away, or has been silent when asked.
+    """
+    async with redis.pubsub() as subscription:
+        await subscription.subscribe(*channels)
+        asked = False
+        while True:
+            message = await subscription.get_message(timeout=BLOCK_MS / 1000)
+            if message is not None:
+                asked = False
+                if message["type"] != "pong":
+                    yield message
+            elif asked:
+                # a connection to a machine that vanished looks like one on which nothing is said
+                raise BrokerConnectionError("the broker has fallen silent")
+            else:
+                await subscription.ping()
+                asked = True
 
 
 Fields = dict[bytes, bytes]

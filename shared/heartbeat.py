@@ -1,4 +1,4 @@
-"""Who is alive: every worker signs in once a second, by the broker's clock.
+"""Who is alive: every worker signs in twice a second, by the broker's clock.
 
 No process trusts another's clock: ages are counted by the broker, so a worker whose clock is
 an hour off changes nothing.
@@ -14,7 +14,7 @@ import msgspec
 from shared.broker import Pipe
 from shared.keys import WORKERS
 
-INTERVAL_S = 1.0
+INTERVAL_S = 0.5
 _ALIVE_MS = 4_000
 _FORGET_MS = 15_000
 
@@ -45,14 +45,38 @@ async def sign_off(pipe: Pipe, worker_id: str) -> None:
 
 
 async def keep_signing_in(pipe: Pipe, describe: Callable[[], WorkerInfo]) -> None:
-    """Signs in once a second, until cancelled."""
+    """Signs in twice a second, until cancelled."""
     while True:
         await sign_in(pipe, describe())
         await asyncio.sleep(INTERVAL_S)
 
 
-async def living(pipe: Pipe) -> list[WorkerInfo]:
-    """The workers that signed in within the last four seconds."""
+class Heartbeat:
+    """Signs a worker in for as long as it lives, as a task of `tasks`."""
+
+    def __init__(
+        self, pipe: Pipe, describe: Callable[[], WorkerInfo], tasks: asyncio.TaskGroup
+    ) -> None:
+        self._pipe = pipe
+        self._describe = describe
+        self._tasks = tasks
+        self._task = self._begin()
+
+    def now(self) -> None:
+        """Signs in at once, for what has changed."""
+        self._task.cancel()
+        self._task = self._begin()
+
+    def end(self) -> None:
+        self._task.cancel()
+
+    def _begin(self) -> asyncio.Task[None]:
+        beating = keep_signing_in(self._pipe, self._describe)
+        return self._tasks.create_task(beating, name="heartbeat")
+
+
+async def living(pipe: Pipe, within_ms: int = _ALIVE_MS) -> list[WorkerInfo]:
+    """The workers that signed in within the last four seconds, or as said."""
     rows, (seconds, micros) = await asyncio.gather(
         pipe.command("HGETALL", WORKERS), pipe.command("TIME")
     )
@@ -60,6 +84,6 @@ async def living(pipe: Pipe) -> list[WorkerInfo]:
     workers = []
     for value in rows[1::2]:
         seen_ms, _, description = value.partition(b" ")
-        if now_ms - int(seen_ms) <= _ALIVE_MS:
+        if now_ms - int(seen_ms) <= within_ms:
             workers.append(msgspec.json.decode(description, type=WorkerInfo))
     return workers

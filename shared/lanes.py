@@ -2,8 +2,8 @@
 
 A lane is a stream that many sessions share and exactly one VAD worker reads. Ownership is a
 lease; the fencing token that comes with it makes a former owner's writes fail. Workers divide
-the lanes evenly among those alive, and give up what is beyond their share after a checkpoint,
-so that a lane moves without a gap.
+the lanes evenly among those that are ready, and give up what is beyond their share after a
+checkpoint, so that a lane moves without a gap.
 """
 
 import asyncio
@@ -20,11 +20,10 @@ from redis.exceptions import RedisError
 from shared.broker import Pipe, fields_of, persist, stream_entries
 from shared.heartbeat import living
 from shared.keys import Keyspace, Lane
+from shared.leases import LEASE_MS, ROUND_S, Standstill
 from shared.messages import Command, Frame, LaneEntry, MessageError, decode, encode
 from shared.scripts import lanes as scripts
 
-LEASE_MS = 1_500
-_HOLD_S = 0.5
 _CHECKPOINT_S = 2.0
 _READ_ENTRIES = 64
 _READ_BLOCK_MS = 1_000
@@ -99,6 +98,7 @@ class LaneKeeper:
         self._reader = reader
         self._owner = owner
         self._owned: dict[str, OwnedLane] = {}
+        self._standstill = Standstill()
         self._stopping = False
         self._turn = asyncio.Lock()  # a lane moves only between two batches
 
@@ -110,7 +110,8 @@ class LaneKeeper:
         """Reads its lanes until stopped, then checkpoints and gives them up."""
         async with asyncio.TaskGroup() as tasks:
             keepers = [
-                tasks.create_task(self._every(_HOLD_S, self._hold), name="lane leases"),
+                tasks.create_task(self._every(ROUND_S, self._hold), name="lane leases"),
+                tasks.create_task(self._every(ROUND_S, self._balance), name="lane shares"),
                 tasks.create_task(self._every(_CHECKPOINT_S, self._save), name="checkpoints"),
             ]
             while not self._stopping:
@@ -127,19 +128,21 @@ class LaneKeeper:
 
     def lost(self, lane: OwnedLane) -> None:
         """The broker refused this owner's token: the lane has another owner."""
-        if self._owned.pop(lane.lane.stream, None) is not None:
+        if self._disown(lane):
             log.warning("lane %s has another owner now", lane.lane.stream)
             self._stage.drop(lane)
 
     async def _read(self) -> None:
         positions = {lane.lane.stream: lane.read for lane in self.owned}
         if not positions:
-            await asyncio.sleep(_HOLD_S / 5)
+            await asyncio.sleep(ROUND_S / 5)
             return
-        reply = await self._reader.xread(
-            positions,  # type: ignore[arg-type]
-            count=_READ_ENTRIES,
-            block=_READ_BLOCK_MS,
+        reply = await persist(
+            lambda: self._reader.xread(
+                positions,  # type: ignore[arg-type]
+                count=_READ_ENTRIES,
+                block=_READ_BLOCK_MS,
+            )
         )
         async with self._turn:
             batch = []
@@ -162,16 +165,22 @@ class LaneKeeper:
             await asyncio.sleep(interval_s)
 
     async def _hold(self) -> None:
+        lanes = self.owned
         held = await asyncio.gather(
             *(
                 scripts.hold_lane(self._pipe, lane.lane, self._owner, lane.token, LEASE_MS)
-                for lane in self.owned
+                for lane in lanes
             )
         )
-        for lane, status in zip(self.owned, held, strict=True):
+        for lane, status in zip(lanes, held, strict=True):
             if status == "lost":
                 self.lost(lane)
-        peers = sum(worker.stage == "vad" for worker in await living(self._pipe))
+
+    async def _balance(self) -> None:
+        alive = await living(self._pipe, LEASE_MS)
+        if self._stopping or not self._standstill.over():
+            return
+        peers = sum(worker.stage == "vad" and worker.ready for worker in alive)
         share = math.ceil(len(self._lanes) / max(peers, 1))
         async with self._turn:
             for lane in self.owned[share:]:
@@ -209,9 +218,16 @@ class LaneKeeper:
         if status == "fenced":
             self.lost(lane)
 
+    def _disown(self, lane: OwnedLane) -> bool:
+        """Whether the lane was owned until now; one taken anew since is another."""
+        if self._owned.get(lane.lane.stream) is not lane:
+            return False
+        del self._owned[lane.lane.stream]
+        return True
+
     async def _give_up(self, lane: OwnedLane) -> None:
         await self._checkpoint(lane)
-        if self._owned.pop(lane.lane.stream, None) is None:
+        if not self._disown(lane):
             return
         self._stage.drop(lane)
         await scripts.hold_lane(self._pipe, lane.lane, self._owner, lane.token, 0)

@@ -1,7 +1,7 @@
 """What every worker process does alike: load its engine, sign in, work until told to stop.
 
 SIGTERM and SIGINT drain: no new work is taken, what is at hand is finished or handed on, and the
-process exits with 0.
+process exits with 0, also while the broker is away.
 """
 
 import asyncio
@@ -16,14 +16,18 @@ from typing import Protocol, TypeVar
 import uvloop
 from redis.asyncio import Redis
 
-from shared import heartbeat, logs
-from shared.broker import BLOCK_MS, Pipe, connect
-from shared.heartbeat import WorkerInfo
+from shared import logs
+from shared.broker import Pipe, connect, persist, published
+from shared.heartbeat import Heartbeat, WorkerInfo, sign_off
 from shared.ids import new_id
 from shared.jobs import JobConsumer, JobStage
 from shared.keys import Keyspace, Shard
 from shared.settings import Settings, Stage, settings
 from shared.slots import Slots
+
+# A stage is given a little longer than its jobs have; `parley up` kills after 15 s.
+_DRAIN_S = 13
+_SIGN_OFF_S = 1
 
 log = logging.getLogger(__name__)
 
@@ -109,37 +113,51 @@ async def _work(
             return WorkerInfo(
                 worker_id=worker_id,
                 stage=stage,
-                ready=running is not None,
+                ready=running is not None and not stop.is_set(),
                 model=engine.model,
                 load=running.load if running else 0,
                 slots=running.slots if running else 0,
             )
 
         async with asyncio.TaskGroup() as tasks:
-            beat = tasks.create_task(heartbeat.keep_signing_in(pipe, describe), name="heartbeat")
+            beat = Heartbeat(pipe, describe, tasks)
             try:
                 await asyncio.to_thread(engine.load)
                 running = start(engine, context)
-                await heartbeat.sign_in(pipe, describe())
+                beat.now()
                 log.info("ready: %s", engine.model)
-                await _until(stop, running)
+                await _until(stop, running, beat)
             finally:
                 await asyncio.to_thread(engine.close)
-            beat.cancel()
-        await heartbeat.sign_off(pipe, worker_id)
+            beat.end()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(sign_off(pipe, worker_id), _SIGN_OFF_S)
 
 
-async def _until(stop: asyncio.Event, running: Running) -> None:
+async def _until(stop: asyncio.Event, running: Running, beat: Heartbeat) -> None:
     work = asyncio.create_task(running.run(), name="stage")
     told = asyncio.create_task(stop.wait(), name="stop signal")
     try:
         await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             log.info("draining")
-            await running.stop()
-        await work
+            beat.now()
+            await _drain(running, work)
+        elif not work.cancelled():
+            work.result()
     finally:
         told.cancel()
+        work.cancel()
+        await asyncio.wait({told, work})
+
+
+async def _drain(running: Running, work: asyncio.Task[None]) -> None:
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            await running.stop()
+            await asyncio.shield(work)
+    except TimeoutError:
+        log.warning("the broker is away: what is at hand is left for others to claim")
 
 
 def _stop_signal() -> asyncio.Event:
@@ -192,15 +210,15 @@ class JobWorker:
 
     async def _listen(self) -> None:
         """Makes cancelling fast; that it is certain is the scripts' work."""
-        if not self._stage.cancellable:
-            return
+        if self._stage.cancellable:
+            async with self._context.reader() as reader:
+                await persist(lambda: self._obey(reader))
+
+    async def _obey(self, reader: Redis) -> None:
         channels = {shard.control: shard for shard in self._context.keyspace.all_shards()}
-        reader = self._context.reader()
-        async with reader.pubsub(ignore_subscribe_messages=True) as subscription:
-            await subscription.subscribe(*channels)
-            while True:
-                message = await subscription.get_message(timeout=BLOCK_MS / 1000)
-                if message is None:
+        async with contextlib.aclosing(published(reader, channels)) as messages:
+            async for message in messages:
+                if message["type"] != "message":
                     continue
                 session_id, _, epoch = message["data"].decode().partition(" ")
                 shard: Shard = channels[message["channel"].decode()]
