@@ -10,6 +10,7 @@ follow from `--seed` alone; when what happens meets when, the machine decides.
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,12 +20,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.chaos.campaign import Campaign, Plan
+from bench.chaos.campaign import Campaign, Outcome, Plan
 from bench.chaos.faults import GROUPS, kinds_of
 from bench.chaos.report import as_json, faults_table, memory_table, totals
 from cli.broker import BrokerError, find_server
 
-console = Console()
+# Wide enough for the tables where there is no terminal.
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main(
@@ -83,7 +85,7 @@ def main(
         console.print(f"[red]{at_s:6.1f}[/] {line} (logs in {folder})", soft_wrap=True)
 
     try:
-        outcome = asyncio.run(Campaign(plan, tell).run(folder, broker or find_server()))
+        outcome = asyncio.run(_run(Campaign(plan, tell), folder, broker or find_server()))
     except (BrokerError, TimeoutError) as error:
         console.print(f"[red]the run broke off: {error or 'not ready in time'}[/]: see {folder}")
         sys.exit(2)
@@ -97,6 +99,14 @@ def main(
         console.print(f"[red]{len(outcome.violations)} violations[/]: logs in {folder}")
         sys.exit(1)
     shutil.rmtree(folder)
+
+
+async def _run(campaign: Campaign, folder: Path, binary: Path) -> Outcome:
+    """The campaign; SIGTERM ends it as Ctrl-C does, so that no process is left."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await campaign.run(folder, binary)
 
 
 if __name__ == "__main__":

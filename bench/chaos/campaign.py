@@ -27,6 +27,7 @@ from shared.settings import settings
 # a VAD worker then finds out within half a minute.
 _GONE_S = SESSION_TTL_S + 40.0
 _POLL_S = 1.0
+_HOPELESS = 100  # violations, after which a run goes on no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,14 @@ class Campaign:
         config = settings()
         keyspace = Keyspace(config.shards, config.lanes)
         async with (
-            running(folder, binary, plan.gateways, plan.workers, profile=plan.profile) as system,
+            running(
+                folder,
+                binary,
+                plan.gateways,
+                plan.workers,
+                self._blame_process,
+                profile=plan.profile,
+            ) as system,
             viewing(system.broker.url, keyspace) as view,
         ):
             sampler = Sampler(system, view, plan.sample_s)
@@ -114,14 +122,12 @@ class Campaign:
             self.outcome.seconds = time.monotonic() - self._started_s
             self.outcome.trends = sampler.trends
             await self._nothing_is_left(view)
-        for ending in system.unwelcome:
-            self._blame(Violation("wrong", None, None, ending))
         return self.outcome
 
     @property
     def _enough(self) -> bool:
         plan = self._plan
-        return (
+        return len(self.outcome.violations) > _HOPELESS or (
             self.outcome.turns >= plan.turns
             and len(self.outcome.struck) >= (plan.faults if plan.kinds else 0)
             and time.monotonic() - self._started_s >= plan.minutes * 60
@@ -154,6 +160,9 @@ class Campaign:
             Timeline.of(record.number, exchange, served) for exchange in record.exchanges
         ]
 
+    def _blame_process(self, problem: str) -> None:
+        self._blame(Violation("wrong", None, None, problem))
+
     def _blame(self, violation: Violation) -> None:
         self.outcome.violations.append(violation)
         of = "" if violation.session is None else f" in session {violation.session}"
@@ -165,7 +174,7 @@ class Campaign:
         while left := await view.left_behind():
             if time.monotonic() - ended_s > _GONE_S:
                 for each in left:
-                    self._blame(Violation("wrong", None, None, f"left in the broker: {each}"))
+                    self._blame_process(f"left in the broker: {each}")
                 break
             await asyncio.sleep(_POLL_S)
         self.outcome.left_s = time.monotonic() - ended_s

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,22 +22,26 @@ DRAINED_S = 20.0
 
 _READY_S = 60.0
 _GROWN_UP_S = 3.0
+_AGAIN_S = 0.5
 _POLL_S = 0.1
+
+
+Blame = Callable[[str], None]
 
 
 @dataclass
 class Process:
-    """One supervised process. `unwelcome` says how it ended when it should not have."""
+    """One supervised process. `blame` is told how it ended when it should not have."""
 
     kind: Target
     name: str
     command: list[str]
     env: dict[str, str]
     log: Path
+    blame: Blame
     pid: int = 0
     """0 while it is not running."""
     started_s: float = 0.0
-    unwelcome: list[str] = field(default_factory=list)
     _allowed: set[int] = field(default_factory=set)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
@@ -57,7 +61,8 @@ class Process:
             self._ended.set()
             if status not in self._allowed:
                 due = f" instead of {sorted(self._allowed)}" if self._allowed else " by itself"
-                self.unwelcome.append(f"{self.name} ended with {status}{due}: see {self.log}")
+                self.blame(f"{self.name} ended with {status}{due}")
+                await asyncio.sleep(_AGAIN_S)  # it may not be able to run at all
 
     @property
     def grown_up(self) -> bool:
@@ -85,7 +90,7 @@ class Process:
     async def drained(self) -> None:
         """Waits for the end that SIGTERM asked for; kills what is not over in time."""
         if not await self.ended(DRAINED_S):
-            self.unwelcome.append(f"{self.name} did not end within {DRAINED_S:.0f} s of SIGTERM")
+            self.blame(f"{self.name} did not end within {DRAINED_S:.0f} s of SIGTERM")
             self.signal(signal.SIGKILL)
 
     async def stop(self) -> None:
@@ -108,11 +113,6 @@ class System:
         """The processes of one kind."""
         return [process for process in self.processes if process.kind == kind]
 
-    @property
-    def unwelcome(self) -> list[str]:
-        """How processes ended that should not have, or not so."""
-        return [text for process in self.processes for text in process.unwelcome]
-
     async def ready(self) -> None:
         """Waits until every gateway finds every stage served.
 
@@ -128,9 +128,11 @@ class System:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, binary: Path, gateways: int, workers: int, **settings: str
+    folder: Path, binary: Path, gateways: int, workers: int, blame: Blame, **settings: str
 ) -> AsyncIterator[System]:
     """A system whose data and logs are in `folder`, ready; it is stopped at the end.
+
+    `blame` is told, in a sentence, of every process that ended when or how it should not have.
 
     Raises:
         TimeoutError: it did not become ready.
@@ -140,9 +142,12 @@ async def running(
     await asyncio.to_thread(broker.start)
     ports = [_free_port() for _ in range(gateways)]
     wanted = {"redis_url": broker.url, "silence_ms": str(SILENCE_MS), **settings}
-    processes = [_gateway(folder, number, port, wanted) for number, port in enumerate(ports)]
+    processes = [
+        _process(folder, blame, "gateway", number, {**wanted, "host": "127.0.0.1", "port": port})
+        for number, port in enumerate(ports)
+    ]
     for stage in STAGES:
-        processes += [_worker(folder, stage, number, wanted) for number in range(workers)]
+        processes += [_process(folder, blame, stage, number, wanted) for number in range(workers)]
     system = System(broker, processes, ports)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -157,17 +162,13 @@ async def running(
         await asyncio.to_thread(broker.stop)
 
 
-def _gateway(folder: Path, number: int, port: int, wanted: dict[str, str]) -> Process:
-    env = environment(**wanted, host="127.0.0.1", port=port)
-    name = f"gateway-{number}"
-    command = [sys.executable, "-m", "gateway"]
-    return Process("gateway", name, command, env, folder / f"{name}.log")
-
-
-def _worker(folder: Path, stage: Target, number: int, wanted: dict[str, str]) -> Process:
-    name = f"{stage}-{number}"
-    command = [sys.executable, "-m", f"workers.{stage}"]
-    return Process(stage, name, command, environment(**wanted), folder / f"{name}.log")
+def _process(
+    folder: Path, blame: Blame, kind: Target, number: int, wanted: Mapping[str, str | int]
+) -> Process:
+    name = f"{kind}-{number}"
+    module = "gateway" if kind == "gateway" else f"workers.{kind}"
+    command = [sys.executable, "-m", module]
+    return Process(kind, name, command, environment(**wanted), folder / f"{name}.log", blame)
 
 
 def _free_port() -> int:
