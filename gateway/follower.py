@@ -40,7 +40,7 @@ class Inbox:
     async def get(self) -> tuple[str, OutMessage]:
         """The next message and the entry that it is."""
         received = await self._messages.get()
-        if self._full and self._messages.qsize() < _MOST_WAITING // 2:
+        if self._full and self.waiting < _MOST_WAITING // 2:
             self._full = False
             self._ring(self.keys.session_id)
         return received
@@ -50,9 +50,14 @@ class Inbox:
         self._messages.put_nowait((entry, message))
 
     @property
+    def waiting(self) -> int:
+        """How many messages nobody has taken yet."""
+        return self._messages.qsize()
+
+    @property
     def full(self) -> bool:
         """Whether nothing more should be read before its reader has caught up."""
-        self._full = self._messages.qsize() >= _MOST_WAITING
+        self._full = self.waiting >= _MOST_WAITING
         return self._full
 
 

@@ -81,6 +81,7 @@ class Session:
         self._lead_s = lead_s
         self._clock = clock
         self._at = 0
+        self.fresh = restored is None
         self._restored = restored
         self._attached = restored is None
         self._answer = restored.answer if restored else None

@@ -115,6 +115,7 @@ async def hold(
         goodbye = await _hold(Client(socket), session, converse)
         over = goodbye or not resumable
     except OSError:
+        over = over or session.fresh  # nobody has its token
         log.debug("session %s: the client went while it was opened", session.keys.session_id)
     finally:
         await asyncio.shield(hub.release(session, over=over))

@@ -6,9 +6,11 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from shared.audio import Int16
 from tests.gateway.running import Gateway
@@ -43,12 +45,10 @@ class Client:
 
     async def until(self, kind: str) -> Json:
         """The next event of `kind`."""
-        async with asyncio.timeout(SOON_S):
-            while True:
-                event: Json = json.loads(await self.socket.recv())
-                self.seen.append(event)
-                if event["type"] == kind:
-                    return event
+        while True:
+            event = await self.next()
+            if event["type"] == kind:
+                return event
 
     async def error(self) -> Json:
         error: Json = (await self.until("error"))["error"]
@@ -57,6 +57,17 @@ class Client:
     async def update(self, **session: Any) -> None:
         await self.send("session.update", session=session)
         await self.until("session.updated")
+
+    async def next(self) -> Json:
+        """The next event, whatever it is."""
+        async with asyncio.timeout(SOON_S):
+            event: Json = json.loads(await self.socket.recv())
+        self.seen.append(event)
+        return event
+
+    def vanish(self) -> None:
+        """Breaks the connection off without a word."""
+        self.socket.transport.abort()
 
     @property
     def kinds(self) -> list[str]:
@@ -69,3 +80,16 @@ async def joined(served: Gateway, query: str = "") -> AsyncIterator[Client]:
         client = Client(socket)
         await client.until("session.created")
         yield client
+
+
+@contextlib.asynccontextmanager
+async def resumed(
+    served: Gateway, session: Json, after: str, *, token: str | None = None
+) -> AsyncIterator[Client]:
+    """Goes on with a session: `session` as in `session.created`, `after` the last event's id."""
+    token = token or session["parley"]["resume"]["token"]
+    ticket = Subprotocol(f"parley-resume.{session['id']}.{token}")
+    url = f"ws://{served.host}/v1/realtime?after={quote(after)}"
+    async with connect(url, subprotocols=[Subprotocol("realtime"), ticket]) as socket:
+        assert socket.subprotocol == "realtime"
+        yield Client(socket)

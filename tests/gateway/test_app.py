@@ -92,6 +92,7 @@ async def test_without_a_broker_clients_are_refused_in_time_and_taken_when_it_is
 async def test_a_session_begins_with_its_configuration(served: Gateway) -> None:
     async with joined(served, "?model=mine") as client:
         session = client.seen[0]["session"]
+        assert session.pop("parley")["resume"]["within_s"] == 60
         assert session["model"] == "mine"
         assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 200
         await client.update(instructions="Be brief.")

@@ -37,11 +37,13 @@ def speaking(configuration: Configuration, **fields: Any) -> Configuration:
 
 
 def test_a_session_that_asks_for_nothing_gets_the_settings() -> None:
-    assert fresh().meaning == SessionConfig(
+    configuration = fresh()
+    assert configuration.meaning == SessionConfig(
         instructions="Be kind.",
         turn_detection=TurnDetection(silence_ms=400),
         voice="joe",
         output_rate=24_000,
+        protocol=json.dumps(configuration.shown),
     )
 
 

@@ -58,7 +58,7 @@ async def test_many_sessions_each_keep_their_order(pipe: Pipe, follower: Followe
             message = await take(queue)
             assert isinstance(message, Committed)
             assert message.item_id == f"{keys.session_id} {number}"
-    assert all(queue.empty() for queue in queues)
+    assert all(queue.waiting == 0 for queue in queues)
 
 
 async def test_the_doorbells_of_all_shards_are_heard(pipe: Pipe, redis_url: str) -> None:
@@ -122,7 +122,7 @@ async def test_who_is_not_followed_any_more_gets_nothing(pipe: Pipe, follower: F
     await show(pipe, left, 1)
     await show(pipe, stayed, 2)
     assert await numbers(messages, 1) == [2]
-    assert gone.empty()
+    assert gone.waiting == 0
 
 
 async def test_a_broker_that_restarts_is_followed_again(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ async def test_an_answer_whose_audio_is_lost_fails_and_the_session_lives_on(
         await again.emit(again.text(0, "Found."), again.audio(0, ramp(0, 100)), again.done(1))
         await until(lambda: len(shown.ended) == 2)
     assert [end.status for end in shown.ended] == ["failed", "completed"]
-    assert "audio was lost" in shown.ended[0].reason
+    assert "a part of it was lost" in shown.ended[0].reason
 
 
 # --- a client that sets the pace ---
@@ -290,7 +290,7 @@ async def test_a_session_that_another_gateway_serves_is_over_here(talk: Talk) ->
         )
         assert status == "ok"
         assert shown.task is not None
-        with pytest.raises(SessionEnded, match="elsewhere"):
+        with pytest.raises(SessionEnded, match="another connection"):
             await asyncio.wait_for(shown.task, 10)
 
 

@@ -1,4 +1,5 @@
-"""Clients that vanish, at any moment: nothing is left of them, and nothing is logged as an error.
+"""Clients that vanish, at any moment: their sessions wait for them a while, then nothing is left
+of them, and nothing is logged as an error.
 
 The fixture `served` looks after both.
 """
@@ -11,9 +12,16 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from shared.scripts import jobs, lanes, sessions
 from tests.gateway.realtime_client import SILENCE, joined, sound
 from tests.gateway.running import Gateway
 from tests.stages import until
+
+
+@pytest.fixture(autouse=True)
+def sessions_that_wait_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sessions, jobs, lanes):
+        monkeypatch.setattr(module, "SESSION_TTL_S", 3)
 
 
 def vanish(socket: ClientConnection) -> None:
@@ -62,7 +70,7 @@ async def test_a_client_may_vanish_while_the_answer_plays(served: Gateway) -> No
         await leaving
     async with connect(f"ws://{served.host}/ws") as socket:
         await socket.send(np.concatenate([sound(0.4, 16_000), np.zeros(8_000, np.int16)]).tobytes())
-        await until(lambda: any(s._answer for s in served.hub._sessions.values()))
+        await until(lambda: any(s._answer for s in served.hub._sessions))
         vanish(socket)
 
 
@@ -77,8 +85,8 @@ async def test_a_client_that_sends_too_much_at_once_is_let_go(served: Gateway) -
 
 async def test_a_session_that_expired_is_closed(served: Gateway) -> None:
     async with joined(served) as client:
-        [session] = served.hub._sessions.values()
+        [session] = served.hub._sessions
         await session._pipe.command("DEL", session.keys.state)
         await client.send("response.create")
         await client.socket.wait_closed()
-        assert client.socket.close_code == 1012
+        assert client.socket.close_code == 1000
