@@ -188,7 +188,6 @@ class JobConsumer:
 
     async def run(self) -> None:
         """Takes jobs until stopped."""
-        await self._ensure_group()
         async with asyncio.TaskGroup() as tasks:
             keeper = tasks.create_task(self._keep(tasks), name="leases")
             try:
@@ -291,13 +290,10 @@ class JobConsumer:
             await asyncio.sleep(ROUND_S)
 
     async def _mend(self, error: ResponseError) -> None:
-        """A broker that lost its data has no group either; any other error is raised."""
+        """A broker that is new or lost its data has no group; any other error is raised."""
         if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
             raise error
-        log.warning("the broker lost its data; beginning again with an empty stream of jobs")
-        await self._ensure_group()
-
-    async def _ensure_group(self) -> None:
+        log.info("making the group of stream %s", self._stream)
         try:
             await self._pipe.command(
                 "XGROUP", "CREATE", self._stream, self.stage.name, "0", "MKSTREAM"

@@ -6,6 +6,7 @@
 -- Returns the token, or 0 if the lane has an owner.
 local lease, fence, checkpoint = unpack(KEYS)
 local owner, lease_ms, keep_s = arg(), arg(), arg()
+redis.call('EXPIRE', fence, keep_s)  -- goes on without memory
 if not redis.call('SET', lease, owner, 'NX', 'PX', lease_ms) then return 0 end
 local seconds, micros = unpack(redis.call('TIME'))
 local last = tonumber(redis.call('GET', fence) or 0)

@@ -5,6 +5,7 @@
 local session = KEYS[1]
 local settled = admit(session)
 if settled then return settled end
+redis.call('EXPIRE', session, ttl_s)  -- goes on without memory, which it frees
 local active = redis.call('HGET', session, 'response')
 if active ~= '' then redis.call('DEL', prefix .. ':response:' .. active) end
 redis.call('PUBLISH', prefix .. ':control', session_id .. ' ' .. redis.call('HINCRBY', session, 'epoch', 1))

@@ -7,6 +7,7 @@
 local session, out, response, items = unpack(KEYS)
 local settled = admit(session)
 if settled then return settled end
+redis.call('EXPIRE', session, ttl_s)  -- goes on without memory, which it frees
 local response_id, item_id, item, entry = arg(), arg(), arg(), arg()
 local active, ended, ended_at = unpack(
   redis.call('HMGET', session, 'response', 'ended', 'ended_at'))

@@ -3,6 +3,7 @@
 -- ARGV: …, id, description ("" to sign off), ms after which a silent one is forgotten
 -- Returns how many of the field-and-value pairs were forgotten.
 local id, description, forget_ms = arg(), arg(), tonumber(arg())
+redis.call('EXPIRE', KEYS[1], 60)  -- goes on without memory
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if description == '' then

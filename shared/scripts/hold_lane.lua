@@ -9,7 +9,7 @@ if lease_ms == '0' then
   if redis.call('GET', lease) == owner then redis.call('DEL', lease) end
   return 'ok'
 end
+redis.call('EXPIRE', fence, keep_s)  -- goes on without memory
 -- the lease may have run out with nobody taking the lane: it is still ours by the token
 redis.call('SET', lease, owner, 'PX', lease_ms)
-redis.call('EXPIRE', fence, keep_s)
 return 'ok'

@@ -2,6 +2,11 @@
 --
 -- Every script's arguments begin with: how many seconds a session's keys live without activity,
 -- the shard's prefix ("parley:{0}") and the session's id.
+--
+-- A broker out of memory refuses a script at its first write, before anything is done, if that
+-- command may take memory; what follows a first write that may not is never refused. Emitting
+-- therefore waits for memory, while what keeps hold of work or frees memory goes on: such scripts
+-- begin with EXPIRE or XACK.
 
 local OUT_LENGTH = 4096    -- messages a gateway may be behind
 local JOBS_LENGTH = 10000  -- jobs a stage may be behind
