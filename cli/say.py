@@ -45,6 +45,7 @@ class Turn:
         self.question_ended_at: float | None = None
         self.first_audio_at: float | None = None
         self.quiet_frames = 0
+        self.resumptions = 0
         self._show = show
         self._answers: dict[str, _Answer] = {}
         self._unanswered = False  # something was said that no response has begun to answer
@@ -96,6 +97,8 @@ class Turn:
                 self.first_audio_at = self.first_audio_at or now
             case "response.done":
                 self._response_done(event["response"])
+            case "parley.session.resumed":
+                self.resumptions += 1
             case "parley.timings":
                 if event.response_id in self._answers:
                     self.marks = event["marks"]
@@ -288,6 +291,8 @@ def _fail(reason: str) -> NoReturn:
 
 
 def _report(turn: Turn, console: Console) -> None:
+    if turn.resumptions:
+        console.print("The connection broke, and the session was resumed.", style="yellow")
     if rows := waterfall(turn.marks):
         console.print(table(rows, "where the time went"))
     else:

@@ -15,7 +15,7 @@ from client.events import Event, ParleyError
 
 ENDPOINT = "/v1/realtime"
 CONNECT_TIMEOUT_S = 10
-RESUME_TIMEOUT_S = 5
+RESUME_TIMEOUT_S = 7  # a gateway waits 5 s for its broker before it says that it cannot serve
 MAX_EVENT_BYTES = 16 * 2**20
 
 # A network that goes silent is noticed after their sum.

@@ -94,6 +94,14 @@ def test_a_server_without_timings(run: Run) -> None:
     assert "no timings" in result.output
 
 
+def test_a_connection_that_breaks_is_mended(run: Run, tmp_path: Path) -> None:
+    script = Script(breaks_at="response.output_audio.delta", resume_within_s=60)
+    result = run(script)
+    assert result.exit_code == 0, result.output
+    assert "The connection broke, and the session was resumed." in result.output
+    assert np.array_equal(read_wav(tmp_path / "answer.wav")[0], script.audio)
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [

@@ -47,7 +47,7 @@ class Script:
     answers: bool = True  # False: a server that never answers
     status: str = "completed"  # of its responses
     paused: bool = False  # after the first word, until the response is cancelled
-    breaks_at: str | None = None  # drop the connection instead of sending this event
+    breaks_at: str | None = None  # the first connection is cut instead of sending this event
     mute_from: str | None = None  # the first connection gets no event from this one on
     resume_within_s: float | None = None  # None: a session ends with its connection
     refusals: deque[Refusal] = field(default_factory=deque)  # of those who come back, in turn
@@ -159,9 +159,9 @@ class Session:
         }
 
     async def _show(self, connection: Connection, event: dict[str, Any]) -> None:
-        if event["type"] == self._script.breaks_at:
+        if len(self.connections) == 1 and event["type"] == self._script.breaks_at:
             connection.cut()
-        if event["type"] == self._script.mute_from and len(self.connections) == 1:
+        if len(self.connections) == 1 and event["type"] == self._script.mute_from:
             connection.muted = True
         if not connection.muted:
             await connection.socket.send(json.dumps(event))
