@@ -77,7 +77,13 @@ def done() -> TextDone:
     )
 
 
-SPOKEN: list[OutMessage] = [created(), text(0, "One "), audio(0, 100), text(4, "two."), audio(100, 50, final=True)]
+SPOKEN: list[OutMessage] = [
+    created(),
+    text(0, "One "),
+    audio(0, 100),
+    text(4, "two."),
+    audio(100, 50, final=True),
+]
 
 
 def test_what_the_client_has_is_let_go_of() -> None:

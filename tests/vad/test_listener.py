@@ -238,3 +238,29 @@ def test_clear_throws_the_turn_away() -> None:
     assert list(heard.messages) == [Cleared()]
     later = feed(listener, frames(silence(2.0), [320], start=SAMPLE_RATE))
     assert later == []
+
+
+def test_a_request_sent_again_is_carried_out_once_also_by_a_successor() -> None:
+    listener = new_listener()
+    listener.obey(command("configure", turn_detection=None, number=1), 0)
+    feed(listener, frames(tone(0.5), [320]))
+    heard = listener.obey(command("commit", number=2), now_ms=0)
+    assert heard is not None
+    assert heard.job is not None
+    successor = Listener.restored(SESSION, decode(heard.state, ListenerState))
+    for one in (listener, successor):
+        assert one.obey(command("commit", number=2), now_ms=0) is None
+        assert one.obey(command("configure", turn_detection=RULES, number=1), now_ms=0) is None
+        assert one.turn_detection is None
+        refused = one.obey(command("commit", number=3), now_ms=0)
+        assert refused is not None
+        assert isinstance(refused.messages[0], CommitRefused)
+
+
+def test_audio_goes_on_where_a_clear_says() -> None:
+    """What a resampler held back is gone with what was cleared: no gap is filled for it."""
+    listener = new_listener()
+    feed(listener, frames(tone(0.1), [320]))
+    listener.obey(command("clear", at=1_700), now_ms=0)
+    listener.accept(frames(tone(0.1), [320], start=1_700)[0], "9-0")
+    assert decode(listener.state, ListenerState).kept == 1_700
