@@ -12,7 +12,6 @@ class JobScripts(State):
     def read(self, stage: str, consumer: str) -> Delivery | None:
         """XREADGROUP of one job."""
         queue = self.queues[stage]
-        queue.consumers.add(consumer)
         fresh = [job for job in queue.stream if job.name not in queue.delivered]
         if not fresh:
             return None
@@ -22,33 +21,44 @@ class JobScripts(State):
         return Delivery(name, 1, fresh[0].fields)
 
     def claim(
-        self, shard: Shard, stage: str, consumer: str, lease_ms: int, count: int
+        self, shard: Shard, stage: str, consumer: str, lease_ms: int, entries: Sequence[str]
     ) -> list[Delivery]:
         queue = self.queues[stage]
-        lapsed = [entry for entry, pending in queue.pending.items() if pending.lapsed]
         claimed = []
-        for entry in sorted(lapsed, key=order)[:count]:
+        for entry in entries:
+            pending = queue.pending.get(entry)
+            if pending is None or not pending.lapsed:
+                continue
             job = queue.find(entry)
             if job is None:
                 del queue.pending[entry]
                 continue
-            attempt = queue.pending[entry].attempt + 1
-            queue.pending[entry] = Pending(consumer, attempt)
-            queue.consumers.add(consumer)
-            claimed.append(Delivery(entry, attempt, job.fields))
+            queue.pending[entry] = Pending(consumer, pending.attempt + 1)
+            claimed.append(Delivery(entry, pending.attempt + 1, job.fields))
         return claimed
 
     def set_idle(
-        self, shard: Shard, stage: str, consumer: str, idle_ms: int, entries: Sequence[str]
+        self,
+        shard: Shard,
+        stage: str,
+        consumer: str,
+        idle_ms: int,
+        entries: Sequence[str],
+        *,
+        counts: bool = True,
     ) -> list[str]:
-        pending = self.queues[stage].pending
-        mine = [e for e in entries if e in pending and pending[e].consumer == consumer]
-        for entry in mine:
-            if self.queues[stage].find(entry) is None:
-                del pending[entry]  # the broker lets go of what was trimmed
+        queue = self.queues[stage]
+        lost = []
+        for entry in entries:
+            pending = queue.pending.get(entry)
+            if pending is None or pending.consumer != consumer:
+                lost.append(entry)
+            elif queue.find(entry) is None:
+                del queue.pending[entry]  # the broker lets go of what was trimmed
             else:
-                pending[entry].lapsed = idle_ms > 0
-        return [entry for entry in entries if entry not in mine]
+                pending.lapsed = idle_ms > 0
+                pending.attempt = max(pending.attempt - (not counts), 0)
+        return lost
 
     def emit(self, owner: Ownership, emission: Emission) -> str:
         return self._emission(owner, emission, last=False)
@@ -126,9 +136,3 @@ class JobScripts(State):
             return "gone"
         self.show(session, messages)
         return "ok"
-
-    def reap(self, shard: Shard, stage: str, silent_ms: int) -> int:
-        queue = self.queues[stage]
-        idle = queue.consumers - {pending.consumer for pending in queue.pending.values()}
-        queue.consumers -= idle
-        return len(idle)

@@ -40,7 +40,6 @@ class Queue:
     stream: list[Entry] = field(default_factory=list)
     pending: dict[str, Pending] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
-    consumers: set[str] = field(default_factory=set)
 
     def owned(self, owner: Ownership) -> bool:
         pending = self.pending.get(owner.entry)

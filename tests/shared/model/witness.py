@@ -1,0 +1,95 @@
+"""What must hold of every step of the protocol of jobs, whatever an oracle says."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from shared.keys import Lane
+from shared.messages import Message, ResponseCreated, TextDelta, TtsJob, decode
+from shared.scripts.jobs import Emission, Ownership
+from tests.shared.model.state import STAGES, Fields, View
+
+_ENDS = {"finish", "finish_turn", "bury"}
+
+
+class Witness:
+    """Watches every step, and all that was ever shown or handed on."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._shard = lane.shard
+        self._seen: dict[tuple[str, str], Message] = {}
+
+    def check(
+        self, name: str, arguments: Sequence[Any], result: Any, before: View, after: View
+    ) -> None:
+        ended: set[tuple[str, str]] = set()
+        if name in _ENDS | {"emit"}:
+            owner: Ownership = arguments[0]
+            if not _owns(owner, before):
+                assert after == before, "a job that is another's or done was worked on"
+            if name in _ENDS and result not in ("lost", "differs"):
+                ended.add((self._shard.jobs(owner.stage), owner.entry))
+        there, left = self._jobs(before), self._jobs(after)
+        assert there - left == there & ended, "a job vanished, or stayed though it was ended"
+        if name in {"emit", "finish"}:
+            self._check_stale(arguments[0], arguments[1], before, after)
+        self._check_created(before, after)
+        self._remember(after)
+        self._check_texts(after)
+
+    def _jobs(self, view: View) -> set[tuple[str, str]]:
+        streams = [self._shard.jobs(stage) for stage in STAGES]
+        return {(stream, entry) for stream in streams for entry in _stream(view, stream)}
+
+    def _check_stale(self, owner: Ownership, emission: Emission, before: View, after: View) -> None:
+        session = cast(Fields, before.get(emission.session.state, {}))
+        epoch, active = session.get(b"epoch"), session.get(b"response")
+        if (epoch, active) != (owner.epoch.encode(), emission.response_id.encode()):
+            assert not list(_added(before, after)), "what is stale was emitted"
+
+    def _check_created(self, before: View, after: View) -> None:
+        for stream, _, message in _added(before, after):
+            if isinstance(message, ResponseCreated):
+                session = cast(Fields, before[stream.replace(":out:", ":session:")])
+                assert session[b"response"] == b"", "two responses at a time"
+
+    def _remember(self, after: View) -> None:
+        for stream, entry, message in _added({}, after):
+            self._seen[stream, entry] = message
+
+    def _check_texts(self, after: View) -> None:
+        """Each text is what was shown of it, and each of its segments was handed on once."""
+        texts: dict[str, str] = {}
+        segments: dict[str, list[int]] = {}
+        for message in self._seen.values():
+            if isinstance(message, TextDelta):
+                so_far = texts.get(message.response_id, "")
+                assert message.at == len(so_far)
+                texts[message.response_id] = so_far + message.text
+            elif isinstance(message, TtsJob):
+                segments.setdefault(message.response_id, []).append(message.segment)
+        for response_id, spoken in segments.items():
+            assert spoken == list(range(len(spoken)))
+            key = self._shard.session("").response(response_id)
+            if key in after:
+                saved = cast(Fields, after[key])
+                assert saved[b"text"].decode() == texts.get(response_id, "")
+                assert saved[b"segments"] == str(len(spoken)).encode()
+
+
+def _owns(owner: Ownership, view: View) -> bool:
+    pending = cast(dict[str, tuple[str, int]], view[f"pending {owner.stage}"])
+    return pending.get(owner.entry) == (owner.consumer, owner.attempt)
+
+
+def _stream(view: View, key: str) -> dict[str, Fields]:
+    return dict(cast(list[tuple[str, Fields]], view.get(key, [])))
+
+
+def _added(before: View, after: View) -> Iterator[tuple[str, str, Message]]:
+    """What is new in output and in stages' streams."""
+    for key, value in after.items():
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            known = _stream(before, key)
+            for entry, fields in cast(list[tuple[str, Fields]], value):
+                if entry not in known and b"stage" not in fields:  # of the dead there is no more
+                    yield key, entry, decode(fields[b"m"], Message)
