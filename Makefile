@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_ASSETS := whisper-base speech-samples speech-readers
 
-.PHONY: up install test lock clean
+.PHONY: up install test chaos chaos-short lock clean
 
 up: $(VENV)/installed-cpu
 	@$(BIN)/parley up
@@ -19,6 +19,15 @@ test: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# Everything is killed, stopped and cut while people talk: at least 500 faults over 2,000 turns.
+chaos: $(VENV)/installed-cpu
+	$(BIN)/python -m bench.chaos --turns 2000 --faults 500
+
+# The same for about three minutes.
+chaos-short: $(VENV)/installed-cpu
+	$(BIN)/python -m bench.chaos --turns 0 --faults 0 --minutes 2.5 --sessions 24 --turns-each 4 \
+		--pause-s 4
 
 # Pins every package that an extra can bring in to one exact version.
 lock: $(VENV)/bin/python

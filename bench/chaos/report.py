@@ -103,6 +103,7 @@ def as_json(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             {**dataclasses.asdict(each), "kind": str(each.kind)}
             for each in recoveries(outcome.struck, outcome.timelines)
         ],
+        "timelines": [dataclasses.asdict(each) for each in outcome.timelines],
         "struck": [{**dataclasses.asdict(each), "kind": str(each.kind)} for each in outcome.struck],
         "trends": [dataclasses.asdict(each) for each in outcome.trends],
     }
