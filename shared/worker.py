@@ -25,9 +25,10 @@ from shared.keys import Keyspace, Shard
 from shared.settings import Settings, Stage, settings
 from shared.slots import Slots
 
-# A stage is given a little longer than its jobs have; `parley up` kills after 15 s.
+# A stage is given a little longer than its jobs have; `parley up` kills after 20 s.
 _DRAIN_S = 13
 _SIGN_OFF_S = 1
+_EXIT_S = 15
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +164,15 @@ async def _drain(running: Running, work: asyncio.Task[None]) -> None:
 def _stop_signal() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        stop.set()
+        # What an engine is in the middle of cannot be interrupted. The job has been handed on by
+        # then; waiting for the engine would end in a kill.
+        loop.call_later(_EXIT_S, os._exit, 0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     return stop
 
 
