@@ -12,9 +12,10 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from gateway.cursor import Cursor
 from gateway.follower import Follower
+from gateway.playout import PlayoutError
 from gateway.restore import restore
 from gateway.session import Session
-from shared.audio import SAMPLE_RATE
+from shared.audio import SAMPLE_RATE, AudioError
 from shared.broker import UNREACHABLE, Pipe, connect, persist
 from shared.heartbeat import living
 from shared.ids import new_id
@@ -109,11 +110,13 @@ class Hub:
         """
         hold = Attachment(self._keyspace.session(session_id), new_id("att"))
         async with self._patience():
-            await self._attach(hold, token)
+            await self._attach(hold, token, cursor)
             state = await self._state(hold.keys)
             backlog = await self._follower.output(hold.keys, cursor.entry)
-        if cursor.order < state.trimmed.order:
-            raise Refused("the client lags too far behind to go on with the session")
+        try:
+            restored = restore(backlog, cursor, lead_s or 0.0)
+        except (PlayoutError, AudioError) as error:
+            raise Refused(f"the session cannot go on: {error}") from error
         session = Session(
             hold,
             state.config,
@@ -121,7 +124,7 @@ class Hub:
             lanes=self._lanes,
             inbox=self._follower.follow(hold.keys, cursor.entry),
             lead_s=lead_s,
-            restored=restore(backlog, cursor, lead_s or 0.0),
+            restored=restored,
         )
         self._sessions.add(session)
         log.info("session %s resumed", session_id)
@@ -143,12 +146,14 @@ class Hub:
         finally:
             self._sessions.discard(session)
 
-    async def _attach(self, hold: Attachment, token: str) -> None:
-        known = await self._pipe.command("HGET", hold.keys.state, "token")
+    async def _attach(self, hold: Attachment, token: str, cursor: Cursor) -> None:
+        known, trimmed = await self._pipe.command("HMGET", hold.keys.state, "token", "trimmed")
         if known is None:
             raise Refused("the session has ended")
         if not hmac.compare_digest(known, scripts.digest(token).encode()):
             raise PermissionError("the token is not this session's")
+        if cursor.order < Cursor(trimmed.decode()).order:
+            raise Refused("the client lags too far behind to go on with the session")
         status = await scripts.attach(
             self._pipe, hold, gateway=self._gateway, token=token, config=None
         )
@@ -157,8 +162,8 @@ class Hub:
 
     async def _state(self, keys: SessionKeys) -> "_State":
         lane = self._keyspace.lane(keys.session_id)
-        (config, requests, trimmed), order, heard = await asyncio.gather(
-            self._pipe.command("HMGET", keys.state, "config", "requests", "trimmed"),
+        (config, requests), order, heard = await asyncio.gather(
+            self._pipe.command("HMGET", keys.state, "config", "requests"),
             self._pipe.command("LRANGE", keys.order, 0, -1),
             self._pipe.command("HGET", lane.checkpoint, keys.session_id),
         )
@@ -168,7 +173,6 @@ class Hub:
         return _State(
             decode(config, SessionConfig),
             int(requests),
-            Cursor(trimmed.decode()),
             max(at - _OVERLAP, 0) * 1000 // SAMPLE_RATE,
             [item.decode() for item in order],
         )
@@ -226,7 +230,6 @@ class _State:
 
     config: SessionConfig
     requests: int
-    trimmed: Cursor
     audio_ms: int
     items: list[str]
 

@@ -76,7 +76,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def joined(served: Gateway, query: str = "") -> AsyncIterator[Client]:
-    async with connect(f"ws://{served.host}/v1/realtime{query}") as socket:
+    async with connect(f"ws://{served.host}/v1/realtime{query}", max_queue=None) as socket:
         client = Client(socket)
         await client.until("session.created")
         yield client
@@ -90,6 +90,8 @@ async def resumed(
     token = token or session["parley"]["resume"]["token"]
     ticket = Subprotocol(f"parley-resume.{session['id']}.{token}")
     url = f"ws://{served.host}/v1/realtime?after={quote(after)}"
-    async with connect(url, subprotocols=[Subprotocol("realtime"), ticket]) as socket:
+    async with connect(
+        url, subprotocols=[Subprotocol("realtime"), ticket], max_queue=None
+    ) as socket:
         assert socket.subprotocol == "realtime"
         yield Client(socket)

@@ -215,3 +215,19 @@ async def test_a_token_is_written_to_no_log(
         async with resumed(served, session, last) as again:
             await again.next()
     assert session["parley"]["resume"]["token"] not in caplog.text
+
+
+async def test_who_lags_too_far_behind_cannot_go_on(served: Gateway) -> None:
+    async with joined(served) as client:
+        for _ in range(3):
+            await client.append(TURN)
+            await client.until("response.done")
+        session, first = client.seen[0]["session"], client.seen[0]["event_id"]
+        with pytest.raises(InvalidStatus) as refused:
+            async with resumed(served, session, first):
+                pass
+        assert refused.value.response.status_code == 404
+        assert b"lags too far behind" in refused.value.response.body
+        # and has not lost the connection it has
+        await client.append(TURN)
+        await client.until("response.done")
