@@ -14,6 +14,7 @@ from bench.chaos.proxy import Link
 from bench.chaos.recovery import Struck
 from bench.chaos.system import System
 
+_BROKER_SETTLES_S = 2.0
 _LATENCY_S = (0.05, 0.3)
 _SLOW_BYTES_PER_S = (2_000, 40_000)  # an answer is 64,000 bytes of base64 a second
 
@@ -68,7 +69,16 @@ class Injector:
             index = candidates[int(fault.choice * len(candidates))]
             victim = processes[index].name
             await self._strike_process(fault, index)
-        self.struck.append(Struck(fault.kind, at_s, time.monotonic(), victim, index))
+        until_s = time.monotonic()
+        await self._settle(fault, index)
+        self.struck.append(Struck(fault.kind, at_s, until_s, time.monotonic(), victim, index))
+
+    async def _settle(self, fault: Fault, index: int) -> None:
+        """Waits until the system is whole again, or should be."""
+        if fault.kind.target == "broker":
+            await asyncio.sleep(_BROKER_SETTLES_S)
+        elif fault.kind.target != "client":
+            await self._system.of(fault.kind.target)[index].grows_up()
 
     async def _strike_process(self, fault: Fault, index: int) -> None:
         process = self._system.of(fault.kind.target)[index]

@@ -8,8 +8,8 @@ until its end: all that its person noticed, engine time included. While audio is
 something comes every 100 ms, so what is longer is a pause in what is heard.
 
 A fault's recovery is the wait of the turn that waited longest of those it struck. Turns that
-another fault struck as well, before the first was two seconds past, say nothing about either:
-they count for the worst of all, not for the percentiles.
+another fault had struck too, or whose fault met others of its kind not yet back at work, say
+nothing about either: they count for the worst of all, not for the percentiles.
 """
 
 import itertools
@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from bench.chaos.faults import Kind, Target
 from bench.chaos.record import Exchange, Progress
 
-_SETTLES_S = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A fault as it happened: what was the matter from `at_s` to `until_s`.
+    """A fault as it happened: what was the matter from `at_s` to `until_s`; from `settled_s` on
+    the system was whole again.
 
     `victim` is the process's or broker's name; `index` the gateway's or the session's number.
     """
@@ -33,6 +32,7 @@ class Struck:
     kind: Kind
     at_s: float
     until_s: float
+    settled_s: float
     victim: str
     index: int
 
@@ -142,17 +142,21 @@ def recoveries(faults: Sequence[Struck], timelines: Sequence[Timeline]) -> list[
         for turn, timeline in enumerate(timelines)
         if strikes(fault, timeline)
     }
-    by_turn: dict[int, list[int]] = {}
-    for number, turn in struck:
-        by_turn.setdefault(turn, []).append(number)
     by_fault: dict[int, list[int]] = {}
     for number, turn in sorted(struck):
         by_fault.setdefault(number, []).append(turn)
 
     def alone(number: int, turn: int) -> bool:
-        begin_s, end_s = faults[number].at_s, timelines[turn].end_s
-        others = (faults[other] for other in by_turn[turn] if other != number)
-        return all(o.at_s > end_s or o.until_s + _SETTLES_S < begin_s for o in others)
+        mine, timeline = faults[number], timelines[turn]
+        others = (
+            other
+            for other in faults
+            if other is not mine and other.at_s <= timeline.end_s and other.settled_s >= mine.at_s
+        )
+        return not any(
+            other.kind.target == mine.kind.target != "client" or strikes(other, timeline)
+            for other in others
+        )
 
     def of_kind(kind: Kind, numbers: Sequence[int]) -> Recovery:
         turns = [(number, turn) for number in numbers for turn in by_fault.get(number, [])]

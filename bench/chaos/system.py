@@ -69,6 +69,13 @@ class Process:
         """Whether it has been running long enough to be struck."""
         return bool(self.pid) and time.monotonic() - self.started_s > _GROWN_UP_S
 
+    async def grows_up(self) -> None:
+        """Waits until it has been running for long enough to be at work, if it ever is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_READY_S):
+                while not self.grown_up:  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL_S)
+
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, if it runs, and notes the exit status which that must lead to."""
         if number is signal.SIGKILL:

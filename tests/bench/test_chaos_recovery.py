@@ -30,7 +30,7 @@ def timeline(session: int = 0, delay_s: float = 0.0, after_s: float = math.inf) 
 
 def fault(target: Target, at_s: float, lasts_s: float = 0.0, index: int = 0) -> Struck:
     action: Action = "kill"
-    return Struck(Kind(action, target), at_s, at_s + lasts_s, "victim", index)
+    return Struck(Kind(action, target), at_s, at_s + lasts_s, at_s + lasts_s, "victim", index)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,17 @@ def test_nobody_waits_who_still_speaks() -> None:
 
 def test_a_turn_that_was_struck_twice_counts_for_the_worst_alone() -> None:
     late = timeline(delay_s=3.0, after_s=1.3)
-    [llm, stt] = recoveries([fault("stt", 1.15), fault("llm", 1.35)], [late])
+    [llm, stt] = recoveries([fault("stt", 1.15, lasts_s=0.3), fault("llm", 1.35)], [late])
     assert (llm.turns, list(llm.alone_s)) == (1, [])
+    assert (stt.turns, list(stt.alone_s)) == (1, [])
     assert [llm.worst_s, stt.worst_s] == pytest.approx([3.05, 3.1])
+
+
+def test_a_gateway_has_no_recovery_to_itself_while_another_is_away() -> None:
+    [recovery] = recoveries(
+        [fault("gateway", 0.0, 1.2, index=1), fault("gateway", 1.1)], [timeline()]
+    )
+    assert (recovery.turns, list(recovery.alone_s)) == (1, [])
 
 
 def test_a_fault_recovers_as_slowly_as_the_slowest_of_its_turns() -> None:
