@@ -66,7 +66,7 @@ async def _emit(
 
 
 async def _doorbell(pipe: Pipe, url: str, sessions: list[SessionKeys], run: Run) -> None:
-    subscriber = connect(url, blocking=True)
+    subscriber = connect(url)
     follower = Follower(pipe, subscriber, Keyspace(1, 8), _GATEWAY)
     queues = [follower.follow(session) for session in sessions]
 
@@ -84,7 +84,7 @@ async def _doorbell(pipe: Pipe, url: str, sessions: list[SessionKeys], run: Run)
 
 async def _blocked(pipe: Pipe, url: str, sessions: list[SessionKeys], run: Run) -> None:
     async def read(group: list[SessionKeys]) -> None:
-        reader = connect(url, blocking=True)
+        reader = connect(url)
         positions = {session.out: "0-0" for session in group}
         try:
             while True:

@@ -240,7 +240,7 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
     gateway = new_id("gw")
     keyspace = Keyspace(settings.shards, settings.lanes)
     async with (
-        contextlib.aclosing(connect(settings.redis_url, blocking=True)) as subscriber,
+        contextlib.aclosing(connect(settings.redis_url)) as subscriber,
         Pipe(connect(settings.redis_url)) as pipe,
     ):
         follower = Follower(pipe, subscriber, keyspace, gateway)

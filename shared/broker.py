@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import textwrap
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
@@ -52,10 +53,10 @@ UNREACHABLE = (BrokerConnectionError, BrokerTimeoutError, ReadOnlyError)
 # report it inside another message.
 _REFUSALS = re.compile(r"(?:^|-)(?:OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|BUSY|UNBLOCKED) ")
 
-# Above every BLOCK, so that a reader that waits is not taken for one whose broker is gone.
-BLOCK_MS = 5_000
-_READER_TIMEOUT_S = BLOCK_MS / 1000 + 5
-_COMMAND_TIMEOUT_S = 10
+BLOCK_MS = 2_000
+# How long a connection may be silent before another is made. Far above every BLOCK, so that a
+# reader is not taken for one whose broker is gone.
+_TIMEOUT_S = 8
 _SENTINEL_TIMEOUT_S = 2
 _SENTINEL_PORT = 26379
 _PIPELINE_COMMANDS = 512
@@ -69,8 +70,8 @@ _DIGESTS = {name: sha1(source.encode()).hexdigest() for name, source in SCRIPTS.
 log = logging.getLogger(__name__)
 
 
-def connect(url: str, *, blocking: bool = False) -> Redis:
-    """A client for the broker at `url`; `blocking` gives one whose reads may wait `BLOCK_MS`.
+def connect(url: str) -> Redis:
+    """A client for the broker at `url`, whose reads may wait `BLOCK_MS`.
 
     It tries each command once: trying again is for `Pipe` and `persist`, since a client of
     sentinels asks for the master only when it connects anew.
@@ -79,8 +80,8 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
         ValueError: the address cannot be understood.
     """
     options: dict[str, Any] = {
-        "socket_timeout": _READER_TIMEOUT_S if blocking else _COMMAND_TIMEOUT_S,
-        "socket_connect_timeout": _COMMAND_TIMEOUT_S,
+        "socket_timeout": _TIMEOUT_S,
+        "socket_connect_timeout": _TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
     }
@@ -117,16 +118,18 @@ def _master(url: str, options: dict[str, Any]) -> Redis:
     return master
 
 
-def _is_unreachable(error: BaseException) -> bool:
-    return isinstance(error, UNREACHABLE) and not isinstance(error, AuthenticationError)
-
-
 def _passes(error: BaseException) -> bool:
     """Whether an error goes away when the broker is well again."""
-    if isinstance(error, ResponseError):
-        full = isinstance(error, OutOfMemoryError | ReadOnlyError)
-        return full or _REFUSALS.search(str(error)) is not None
-    return _is_unreachable(error)
+    if isinstance(error.__cause__ or error, AuthenticationError):
+        return False
+    if isinstance(error, (*UNREACHABLE, OutOfMemoryError)):
+        return True
+    return isinstance(error, ResponseError) and _REFUSALS.search(str(error)) is not None
+
+
+def _passes_soon(error: BaseException) -> bool:
+    """Whether it is worth while to let somebody wait for it."""
+    return _passes(error) and not isinstance(error, OutOfMemoryError)
 
 
 class _Complaints:
@@ -138,7 +141,8 @@ class _Complaints:
     def __call__(self, attempt: RetryCallState) -> None:
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s and attempt.outcome is not None:
-            log.warning("waiting for the broker: %s", attempt.outcome.exception())
+            problem = textwrap.shorten(str(attempt.outcome.exception()), 200)
+            log.warning("waiting for the broker: %s", problem)
             self._quiet_until_s = now_s + _COMPLAIN_EVERY_S
 
 
@@ -163,9 +167,9 @@ async def persist(
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T:
-    """Runs `work` again for half a minute while the broker is out of reach."""
+    """As `persist`, for half a minute and not for memory."""
     return await AsyncRetrying(
-        retry=retry_if_exception(_is_unreachable),
+        retry=retry_if_exception(_passes_soon),
         wait=_BACK_OFF,
         stop=stop_after_delay(_PATIENCE_S),
         before_sleep=_complain,
@@ -183,7 +187,7 @@ class Pipe:
 
     While the broker is away its commands are tried again, for half a minute: somebody waits for
     the answer. Those of a `patient` pipe are tried for as long as it takes, also while the broker
-    refuses writes. A write may so be made twice; those of work in progress do nothing the second
+    has no memory. A write may so be made twice; those of work in progress do nothing the second
     time.
 
     Use as an async context manager; leaving it gives the commands that wait a moment to go out.
@@ -216,7 +220,7 @@ class Pipe:
         try:
             return await self._reply(arguments)
         except RedisError as error:
-            if not (_passes(error) if self._patient else _is_unreachable(error)):
+            if not (_passes(error) if self._patient else _passes_soon(error)):
                 raise
         again = persist if self._patient else _insist
         return await again(lambda: self._reply(arguments))

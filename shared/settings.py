@@ -46,7 +46,12 @@ class Settings(BaseSettings):
 
     # where things are
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0", description="The broker all processes share."
+        default="redis://127.0.0.1:6379/0",
+        description=(
+            "The broker all processes share: redis://, rediss:// or unix://, or"
+            " redis+sentinel://[user:password@]host:port,host:port/service[/db] for whichever"
+            " server the sentinels, which share its password, call master."
+        ),
     )
     host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     port: int = Field(default=8080, ge=1, le=65535, description="Port of the gateway.")

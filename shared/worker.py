@@ -75,7 +75,7 @@ class Context:
 
     def reader(self) -> Redis:
         """A connection of its own for reads that wait."""
-        return connect(self.settings.redis_url, blocking=True)
+        return connect(self.settings.redis_url)
 
 
 def run_worker(

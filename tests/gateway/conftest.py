@@ -17,7 +17,7 @@ from tests.stages import KEYSPACE, until
 async def follower(pipe: Pipe, redis_url: str) -> AsyncIterator[Follower]:
     """A gateway's follower at work."""
     async with (
-        aclosing(connect(redis_url, blocking=True)) as subscriber,
+        aclosing(connect(redis_url)) as subscriber,
         following(Follower(pipe, subscriber, KEYSPACE, GATEWAY)) as running,
     ):
         yield running

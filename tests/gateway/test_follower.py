@@ -64,7 +64,7 @@ async def test_many_sessions_each_keep_their_order(pipe: Pipe, follower: Followe
 async def test_the_doorbells_of_all_shards_are_heard(pipe: Pipe, redis_url: str) -> None:
     keyspace = Keyspace(shards=4, lanes=1)
     async with (
-        aclosing(connect(redis_url, blocking=True)) as subscriber,
+        aclosing(connect(redis_url)) as subscriber,
         following(Follower(pipe, subscriber, keyspace, GATEWAY)) as follower,
     ):
         everyone = [await attached(pipe, keyspace) for _ in range(20)]
@@ -130,7 +130,7 @@ async def test_a_broker_that_restarts_is_followed_again(tmp_path: Path) -> None:
     with broker:
         async with (
             Pipe(connect(broker.url)) as pipe,
-            aclosing(connect(broker.url, blocking=True)) as subscriber,
+            aclosing(connect(broker.url)) as subscriber,
             following(Follower(pipe, subscriber, KEYSPACE, GATEWAY)) as follower,
         ):
             keys = await attached(pipe)

@@ -58,7 +58,7 @@ class Stage:
 async def consuming(
     stage: Stage, pipe: Pipe, url: str, name: str = "worker_1", drain_s: float = 10.0
 ) -> AsyncIterator[JobConsumer]:
-    reader = connect(url, blocking=True)
+    reader = connect(url)
     consumer = JobConsumer(
         stage,
         SHARD,

@@ -178,7 +178,7 @@ class Recorder:
 async def keeping(
     pipe: Pipe, url: str, name: str
 ) -> AsyncIterator[tuple[Recorder, LaneKeeper, "asyncio.Task[None]"]]:
-    reader = connect(url, blocking=True)
+    reader = connect(url)
     recorder = Recorder()
     keeper = LaneKeeper(recorder, KEYSPACE, pipe=pipe, reader=reader, owner=name)
     info = WorkerInfo(worker_id=name, stage="vad", ready=True)
