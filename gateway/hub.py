@@ -36,8 +36,8 @@ _RENEW_S = SESSION_TTL_S - RESUME_WITHIN_S
 _PATIENCE_S = 5.0
 # What the broker must have left for the sessions that are open before a new one is opened.
 _FULL = 0.9
-# Sent again before what was heard, for a resampler that begins anew to have settled.
-_OVERLAP = SAMPLE_RATE // 10
+# Sent again before what was heard, for a resampler that begins anew to have settled: up to 112 ms.
+_OVERLAP = SAMPLE_RATE // 8
 
 log = logging.getLogger(__name__)
 
@@ -169,11 +169,15 @@ class Hub:
         )
         if config is None:
             raise Refused("the session has ended")
-        at = decode(heard, ListenerState).heard if heard else 0
+        at = 0
+        if heard:
+            state = decode(heard, ListenerState)
+            # Not from before a commit, where the resampler began anew.
+            at = max(state.heard - _OVERLAP, state.kept)
         return _State(
             decode(config, SessionConfig),
             int(requests),
-            max(at - _OVERLAP, 0) * 1000 // SAMPLE_RATE,
+            at * 1000 // SAMPLE_RATE,
             [item.decode() for item in order],
         )
 

@@ -12,9 +12,9 @@ local response_id, item_id, item, entry = arg(), arg(), arg(), arg()
 local active, ended, ended_at = unpack(
   redis.call('HMGET', session, 'response', 'ended', 'ended_at'))
 if active == response_id then redis.call('HSET', session, 'response', '') end
-if redis.call('HEXISTS', items, item_id) == 1 then redis.call('HSET', items, item_id, item) end
 redis.call('DEL', response)
-if ended ~= response_id then
+if ended ~= response_id then  -- else the gateway before ended it: what it wrote its client was shown
+  if redis.call('HEXISTS', items, item_id) == 1 then redis.call('HSET', items, item_id, item) end
   redis.call('HSET', session, 'ended', response_id, 'ended_at', entry)
   if ended_at then
     redis.call('HSET', session, 'trimmed', ended_at)
