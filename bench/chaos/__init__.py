@@ -2,7 +2,8 @@
 
 `python -m bench.chaos --help`. The parts, from what is pure to what is not:
 
-- `script`: what each session says; `hearing` and `speaking`: what must come of it, to the sample
+- `script`: what each session says (`real`: to real engines); `hearing` and `speaking`: what must
+  come of it, to the sample
 - `record`: what a client received; `invariants`: what is wrong with it
 - `faults`: which fault strikes when; `recovery`: how long the turns it struck had to wait
 - `system`, `proxy`: the processes, and the network between them and the clients

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +23,20 @@ from rich.console import Console
 
 from bench.chaos.campaign import Campaign, Outcome, Plan
 from bench.chaos.faults import GROUPS, kinds_of
+from bench.chaos.real import questions
 from bench.chaos.report import as_json, faults_table, memory_table, totals
 from cli.broker import BrokerError, find_server
 
 # Wide enough for the tables where there is no terminal.
 console = Console(width=None if sys.stdout.isatty() else 120)
+
+
+class Profile(StrEnum):
+    """Engines. What real ones say and hear cannot be foretold: less is checked of it."""
+
+    PACED = "paced"
+    INSTANT = "instant"
+    CPU = "cpu"
 
 
 def main(
@@ -45,8 +55,8 @@ def main(
     gateways: Annotated[int, typer.Option(help="How many gateways.")] = 2,
     workers: Annotated[int, typer.Option(help="How many workers of each stage.")] = 2,
     profile: Annotated[
-        str, typer.Option(help="paced (instant engines that take their time) or instant.")
-    ] = "paced",
+        Profile, typer.Option(help="Engines: paced (instant ones that take their time) or others.")
+    ] = Profile.PACED,
     broker: Annotated[
         Path | None, typer.Option(help="The broker's binary; default: as in `parley up`.")
     ] = None,
@@ -62,7 +72,7 @@ def main(
         raise typer.BadParameter(str(error), param_hint="--inject") from error
     plan = Plan(
         seed=seed,
-        profile=profile,
+        profile=profile.value,
         sessions=sessions,
         turns_each=turns_each,
         pause_s=pause_s,
@@ -85,7 +95,8 @@ def main(
         console.print(f"[red]{at_s:6.1f}[/] {line} (logs in {folder})", soft_wrap=True)
 
     try:
-        outcome = asyncio.run(_run(Campaign(plan, tell), folder, broker or find_server()))
+        campaign = Campaign(plan, tell, questions() if profile is Profile.CPU else ())
+        outcome = asyncio.run(_run(campaign, folder, broker or find_server()))
     except (BrokerError, TimeoutError) as error:
         console.print(f"[red]the run broke off: {error or 'not ready in time'}[/]: see {folder}")
         sys.exit(2)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from bench.chaos.faults import Kind, schedule
 from bench.chaos.injection import Injector
 from bench.chaos.invariants import Violation, check
 from bench.chaos.proxy import Link
+from bench.chaos.real import MOST_TOKENS
 from bench.chaos.recovery import Served, Struck, Timeline
 from bench.chaos.sampling import Sampler, Trend
-from bench.chaos.script import script
+from bench.chaos.script import Turn, script
 from bench.chaos.system import System, running
+from shared.audio import Int16
 from shared.keys import Keyspace
 from shared.scripts import SESSION_TTL_S
 from shared.settings import settings
@@ -79,10 +81,12 @@ Tell = Callable[[str], None]
 class Campaign:
     """Runs a plan; `tell` gets a line for every violation."""
 
-    def __init__(self, plan: Plan, tell: Tell) -> None:
+    def __init__(self, plan: Plan, tell: Tell, questions: Sequence[Int16] = ()) -> None:
+        """`questions` are what is said to real engines, int16 (n,) at 24 kHz each."""
         self.outcome = Outcome([], [], [], [])
         self._plan = plan
         self._tell = tell
+        self._questions = questions
         self._links: dict[int, Link] = {}
         self._numbers = itertools.count()
         self._started_s = 0.0
@@ -105,6 +109,7 @@ class Campaign:
                 plan.workers,
                 self._blame_process,
                 profile=plan.profile,
+                llm_max_tokens=str(MOST_TOKENS),
             ) as system,
             viewing(system.broker.url, keyspace) as view,
         ):
@@ -142,16 +147,22 @@ class Campaign:
             dice = random.Random(f"link {plan.seed} {number}")
             async with proxy.opened(system.ports, dice) as link:
                 self._links[number] = link
-                conversation = Conversation(link.url, number, turns, plan.seed)
+                conversation = Conversation(link.url, number, turns, self._voice)
                 try:
                     await conversation.run(view.history)
                 finally:
                     del self._links[number]
             self._judge(conversation, link)
 
+    def _voice(self, turn: Turn) -> Int16:
+        if self._questions:
+            return self._questions[turn.tone_hz % len(self._questions)]
+        return turn.speech(self._plan.seed)
+
     def _judge(self, conversation: Conversation, link: Link) -> None:
         record = conversation.record
-        for violation in check(record, conversation.transcripts, conversation.history):
+        transcripts = None if self._questions else conversation.transcripts
+        for violation in check(record, transcripts, conversation.history):
             self._blame(violation)
         served = [Served(each.gateway, each.opened_s, each.closed_s) for each in link.connections]
         self.outcome.sessions += 1

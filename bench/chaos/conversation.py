@@ -20,6 +20,9 @@ PATIENCE_S = 75.0
 TURN_DETECTION = TurnDetection(silence_ms=SILENCE_MS)
 """What a session has that asked for nothing."""
 
+Voice = Callable[[Turn], Int16]
+"""What a turn sounds like, int16 (n,) at 24 kHz."""
+
 _FRAME = SAMPLE_RATE // 10
 _RETRY_S = 0.5
 _AFTERWARDS_MS = 200  # more silence than ends a turn, so that its end is certain
@@ -32,14 +35,14 @@ class ConversationOver(Exception):
 class _Microphone:
     """What the client sends of its user's voice, and what the server must hear of it."""
 
-    def __init__(self, session: Parley, seed: int) -> None:
+    def __init__(self, session: Parley, voice: Voice) -> None:
         self.hearing = Hearing(TURN_DETECTION)
         self._session = session
-        self._seed = seed
+        self._voice = voice
 
     async def speak(self, turn: Turn) -> None:
         """Says the turn, in real time."""
-        await self._send(turn.speech(self._seed))
+        await self._send(self._voice(turn))
 
     async def keep_quiet(self, for_ms: int) -> None:
         """Sends silence, in real time."""
@@ -73,13 +76,13 @@ class Conversation:
     the broker holds it, read before the session is closed.
     """
 
-    def __init__(self, url: str, number: int, turns: Sequence[Turn], seed: int) -> None:
+    def __init__(self, url: str, number: int, turns: Sequence[Turn], voice: Voice) -> None:
         self.record = Record(number)
         self.transcripts: list[str] = []
         self.history: list[Item] = []
         self._url = url
         self._turns = turns
-        self._seed = seed
+        self._voice = voice
         self._changed = asyncio.Event()
         self._broken: str | None = None
 
@@ -135,7 +138,7 @@ class Conversation:
     # --- talking ---
 
     async def _talk(self, session: Parley) -> None:
-        microphone = _Microphone(session, self._seed)
+        microphone = _Microphone(session, self._voice)
         self.transcripts = microphone.hearing.transcripts
         await microphone.listen_for_turns(by_itself=True)
         over = False

@@ -65,10 +65,13 @@ class Violation:
 Found = Callable[[Literal["lost", "duplicated", "wrong"], str], None]
 
 
-def check(record: Record, transcripts: Sequence[str], history: Sequence[Item]) -> list[Violation]:
+def check(
+    record: Record, transcripts: Sequence[str] | None, history: Sequence[Item]
+) -> list[Violation]:
     """Everything that is wrong with a session.
 
     `transcripts` are those that its audio must come to, one for each turn that was not typed;
+    None where real engines are at work, whose transcripts, answers and audio nobody can foretell.
     `history` is the conversation as the broker holds it at the end.
     """
     violations: list[Violation] = []
@@ -78,11 +81,15 @@ def check(record: Record, transcripts: Sequence[str], history: Sequence[Item]) -
 
     turn: int | None = None
     _check_session(record, found)
-    spoken = iter(transcripts)
+    spoken = iter(transcripts or ())
     for exchange in record.exchanges:
         turn = exchange.turn.number
-        typed = exchange.turn.way == "typed"
-        said = exchange.turn.text if typed else next(spoken, None)
+        if transcripts is None:
+            said = None
+        elif exchange.turn.way == "typed":
+            said = exchange.turn.text
+        else:
+            said = next(spoken, "")
         _check_exchange(exchange, said, found)
     turn = None
     if not record.broke:
@@ -113,7 +120,7 @@ def _check_exchange(exchange: Exchange, said: str | None, found: Found) -> None:
         if len(exchange.kinds) != len(expected):
             kind = "lost" if len(exchange.kinds) < len(expected) else "duplicated"
         found(kind, f"the turn's events are {_short(exchange.kinds)}")
-    if exchange.turn.way != "typed" and exchange.transcript is not None:
+    if said is not None and exchange.transcript is not None:
         if said != exchange.transcript:
             found("wrong", f"heard {exchange.transcript!r} of {said!r}")
         said = exchange.transcript  # the answer must be to what was heard
@@ -123,40 +130,47 @@ def _check_exchange(exchange: Exchange, said: str | None, found: Found) -> None:
         ids = [response.response_id for response in exchange.responses]
         found("duplicated", f"the turn was answered {len(ids)} times: {ids}")
     for response in exchange.responses:
-        _check_response(response, exchange, said or "", found)
+        if response.done:
+            _check_order(response, found)
+            _check_text(response, exchange, found)
+            if said is not None:
+                _check_answer(response, speaking.answer(said), found)
 
 
-def _check_response(response: Response, exchange: Exchange, said: str, found: Found) -> None:
-    if not response.done:
-        return
+def _check_order(response: Response, found: Found) -> None:
     steps = [kind for kind in response.kinds if kind not in DELTAS]
     between = response.kinds[_BEFORE_DELTAS : _BEFORE_DELTAS + len(response.kinds) - len(steps)]
     if steps != RESPONSE_EVENTS or not set(between) <= set(DELTAS):
         found("wrong", f"the response's events are {_short(response.kinds)}")
-    whole = speaking.answer(said)
+
+
+def _check_text(response: Response, exchange: Exchange, found: Found) -> None:
+    """It ended as it should have, with the text that came before."""
     text = "".join(response.deltas)
-    if response.status == "completed":
-        if text != whole:
-            found(_of_lengths(len(text), len(whole)), f"answered {text!r} instead of {whole!r}")
+    if response.status in ("completed", "incomplete"):
         if response.text != text:
             found("wrong", f"the transcript {response.text!r} is not the deltas' {text!r}")
-        _check_audio(response.audio, speaking.audio(whole), found)
-    elif response.status == "cancelled" and exchange.turn.ending != "heard":
-        _check_cut(response, whole, text, found)
-    else:
+        if not response.chunks:
+            found("lost", f"{text!r} was not spoken")
+    elif response.status != "cancelled" or exchange.turn.ending == "heard":
         found("lost", f"the response ended as {response.status!r}")
-
-
-def _check_cut(response: Response, whole: str, text: str, found: Found) -> None:
-    """An answer that was cut off: each part of it is a beginning of the whole."""
-    if not whole.startswith(text):
-        found("wrong", f"answered {text!r}, which does not begin {whole!r}")
-    if not text.startswith(response.text):
+    elif not text.startswith(response.text):
         found("wrong", f"heard {response.text!r} of {text!r}")
-    got = response.audio
-    _check_audio(got, speaking.audio(whole)[: len(got)], found)
-    if len(response.text) * _CHARACTER_S > len(got) / SAMPLE_RATE + _HEARD_SLACK_S:
-        found("wrong", f"heard {response.text!r} in {response.audio_ms} ms of audio")
+
+
+def _check_answer(response: Response, whole: str, found: Found) -> None:
+    """What the `instant` engines answer and speak, or a beginning of it if it was cut off."""
+    text, audio = "".join(response.deltas), response.audio
+    expected = speaking.audio(whole)
+    if response.status == "cancelled":
+        if not whole.startswith(text):
+            found("wrong", f"answered {text!r}, which does not begin {whole!r}")
+        if len(response.text) * _CHARACTER_S > len(audio) / SAMPLE_RATE + _HEARD_SLACK_S:
+            found("wrong", f"heard {response.text!r} in {response.audio_ms} ms of audio")
+        expected = expected[: len(audio)]
+    elif text != whole:
+        found(_of_lengths(len(text), len(whole)), f"answered {text!r} instead of {whole!r}")
+    _check_audio(audio, expected, found)
 
 
 def _check_audio(got: Int16, expected: Int16, found: Found) -> None:

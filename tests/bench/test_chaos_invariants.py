@@ -176,6 +176,25 @@ def test_an_answer_that_nobody_cut_must_not_be_cancelled() -> None:
     assert "the response ended as 'cancelled'" in [each.what for each in verdict(session)]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "kinds_found"),
+    [
+        (lambda s: change(s, TRANSCRIBED, transcript="something else"), {"wrong"}),
+        (lambda s: drop(s, AUDIO, 1), set()),
+        (lambda s: repeat(s, TEXT, 3), {"wrong"}),
+        (lambda s: drop(s, "response.done", 1), {"lost", "wrong"}),
+        (answer_twice, {"duplicated", "lost", "wrong"}),
+    ],
+)
+def test_of_real_engines_all_but_what_they_say_is_checked(
+    spoil: Callable[[Session], object], kinds_found: set[str]
+) -> None:
+    session = talk()
+    assert check(session.record(), None, session.history) == []
+    spoil(session)
+    assert kinds(check(session.record(), None, session.history)) == kinds_found
+
+
 def test_a_turn_without_an_answer_is_lost() -> None:
     session = talk()
     session.events = session.events[: session.find("response.created", 4)]
