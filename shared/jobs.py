@@ -40,6 +40,7 @@ _ORPHANS = 100
 _REAP_EVERY = 100  # rounds
 _REAP_MS = 60_000
 _HAND_ON_S = 1
+_WAKE_S = 1
 
 log = logging.getLogger(__name__)
 
@@ -179,21 +180,19 @@ class JobConsumer:
         self._orphaned = False
         self._reader_id = 0
         self._stopping = False
-        self._read_all = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def load(self) -> int:
-        """How many jobs are running."""
         return len(self._running)
 
     async def run(self) -> None:
         """Takes jobs until stopped."""
         async with asyncio.TaskGroup() as tasks:
             keeper = tasks.create_task(self._keep(tasks), name="leases")
-            try:
-                await persist(lambda: self._read(tasks))
-            finally:
-                self._read_all.set()
+            reading = persist(lambda: self._read(tasks))
+            self._reading = tasks.create_task(reading, name="jobs")
+            await asyncio.wait({self._reading})
             await self._drain()
             keeper.cancel()
 
@@ -201,10 +200,14 @@ class JobConsumer:
         """Ends `run`; a read that waits is woken, so that no job is delivered to nobody."""
         self._stopping = True
         self._slots.wake()
-        while not self._read_all.is_set():
-            await self._pipe.command("CLIENT", "UNBLOCK", self._reader_id)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._read_all.wait(), ROUND_S)
+        if self._reading is None:
+            return
+        with contextlib.suppress(TimeoutError):  # the broker is away, and delivers nothing
+            async with asyncio.timeout(_WAKE_S):
+                while not self._reading.done():
+                    await self._pipe.command("CLIENT", "UNBLOCK", self._reader_id)
+                    await asyncio.wait({self._reading}, timeout=ROUND_S)
+        self._reading.cancel()
 
     def cancel(self, session_id: str, epoch: int) -> None:
         """Ends the session's jobs that are older than `epoch`."""

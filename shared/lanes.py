@@ -7,6 +7,7 @@ checkpoint, so that a lane moves without a gap.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import deque
@@ -27,6 +28,8 @@ from shared.scripts import lanes as scripts
 _CHECKPOINT_S = 2.0
 _READ_ENTRIES = 64
 _READ_BLOCK_MS = 1_000
+_LAST_READ_S = 3.0
+_GIVE_UP_S = 3.0
 # The last bound of a lane nobody reads; a live owner trims behind its checkpoint.
 _LANE_ENTRIES = 20_000
 # Audio in one entry: what gathers while the broker is away must not become one huge write.
@@ -99,6 +102,7 @@ class LaneKeeper:
         self._owner = owner
         self._owned: dict[str, OwnedLane] = {}
         self._standstill = Standstill()
+        self._reading: asyncio.Task[None] | None = None
         self._stopping = False
         self._turn = asyncio.Lock()  # a lane moves only between two batches
 
@@ -114,23 +118,32 @@ class LaneKeeper:
                 tasks.create_task(self._every(ROUND_S, self._balance), name="lane shares"),
                 tasks.create_task(self._every(_CHECKPOINT_S, self._save), name="checkpoints"),
             ]
-            while not self._stopping:
-                await self._read()
+            self._reading = tasks.create_task(self._read_on(), name="lanes")
+            await asyncio.wait({self._reading})
             for keeper in keepers:
                 keeper.cancel()
-        async with self._turn:
-            for lane in self.owned:
-                await self._give_up(lane)
+        if not self._reading.cancelled():  # else what was heard was not emitted: to be replayed
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GIVE_UP_S), self._turn:
+                    for lane in self.owned:
+                        await self._give_up(lane)
 
     async def stop(self) -> None:
-        """Ends `run` after the batch at hand."""
+        """Ends `run` after the batch at hand; without a broker, the leases run out."""
         self._stopping = True
+        if self._reading is not None:
+            await asyncio.wait({self._reading}, timeout=_LAST_READ_S)
+            self._reading.cancel()
 
     def lost(self, lane: OwnedLane) -> None:
         """The broker refused this owner's token: the lane has another owner."""
         if self._disown(lane):
             log.warning("lane %s has another owner now", lane.lane.stream)
             self._stage.drop(lane)
+
+    async def _read_on(self) -> None:
+        while not self._stopping:
+            await self._read()
 
     async def _read(self) -> None:
         positions = {lane.lane.stream: lane.read for lane in self.owned}
