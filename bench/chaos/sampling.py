@@ -12,7 +12,7 @@ from bench.chaos.broker_view import BrokerView
 from bench.chaos.system import System
 
 _WARM_UP = 0.2  # of the samples: caches fill, pools grow
-_LEAST_SAMPLES = 10
+_LEAST_S = 300.0  # a slope of less says nothing
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ def trend(series: Series) -> Trend | None:
     """None of a process that was not watched long enough to have one."""
     start = int(len(series.times_s) * _WARM_UP)
     times_s, memory = series.times_s[start:], series.memory[start:]
-    if len(times_s) < _LEAST_SAMPLES:
+    if not times_s or times_s[-1] - times_s[0] < _LEAST_S:
         return None
     hours = [at_s / 3600 for at_s in times_s]
     per_hour = slope(hours, [each / 1e6 for each in memory])
@@ -99,9 +99,11 @@ class Sampler:
     def _sample(self, name: str, pid: int) -> None:
         try:
             process = psutil.Process(pid)
-            self._of(name, pid).add(process.memory_info().rss, process.num_fds())
+            memory, files = process.memory_info().rss, process.num_fds()
         except psutil.NoSuchProcess:
             return  # it ended this moment
+        if memory:  # of one that has ended and is not yet waited for there is none
+            self._of(name, pid).add(memory, files)
 
     def _of(self, name: str, pid: int) -> Series:
         return self._series.setdefault((name, pid), Series(name))
