@@ -49,9 +49,10 @@ T = TypeVar("T")
 # A master that was demoted refuses to be written to: the broker is another server now.
 UNREACHABLE = (BrokerConnectionError, BrokerTimeoutError, ReadOnlyError)
 
-# What a broker says while it takes no writes, though it may later: of scripts, some servers
-# report it inside another message.
-_REFUSALS = re.compile(r"(?:^|-)(?:OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|BUSY|UNBLOCKED) ")
+# What a broker says while it takes no writes, though it may later.
+_REFUSALS = re.compile(r"(?:^|-)(?:MISCONF|NOREPLICAS|MASTERDOWN|BUSY|UNBLOCKED) ")
+# Redis 6.2 reports what went wrong in a script inside another message.
+_WRAPPED = {" -OOM ": OutOfMemoryError, " -READONLY ": ReadOnlyError}
 
 BLOCK_MS = 2_000
 # How long a connection may be silent before another is made. Far above every BLOCK, so that a
@@ -264,6 +265,7 @@ class Pipe:
                 future.cancel()
             self._waiting.clear()
             raise
+        replies = [_unwrapped(reply) for reply in replies]
         for (_, future), reply in zip(batch, replies, strict=True):
             if future.done():  # whoever asked was cancelled meanwhile
                 continue
@@ -274,6 +276,14 @@ class Pipe:
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             # the next connection may lead to the new master
             await self.redis.connection_pool.disconnect()
+
+
+def _unwrapped(reply: Result) -> Result:
+    if isinstance(reply, ResponseError):
+        for code, error in _WRAPPED.items():
+            if code in str(reply):
+                return error(str(reply))
+    return reply
 
 
 async def published(redis: Redis, channels: Iterable[str]) -> AsyncGenerator[dict[str, Any], None]:
