@@ -37,6 +37,7 @@ from shared.messages import (
     TextDelta,
     TextDone,
     Truncated,
+    decode,
 )
 from shared.scripts import sessions as scripts
 from shared.scripts.jobs import NewResponse
@@ -377,5 +378,9 @@ class Session:
         still_ours(
             await scripts.end_response(self._pipe, self.hold, answer.response_id, item, self.entry)
         )
+        if not self.fresh:
+            # the gateway before may have ended it, by its own clock, and not have said so
+            saved = await self._pipe.command("HGET", self.keys.items, item.item_id)
+            text = text if saved is None else decode(saved, Item).text or ""
         self._answer, self._last_answer = None, answer
         return ResponseEnded(answer, status, text, reason)

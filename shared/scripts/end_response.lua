@@ -13,7 +13,7 @@ local active, ended, ended_at = unpack(
   redis.call('HMGET', session, 'response', 'ended', 'ended_at'))
 if active == response_id then redis.call('HSET', session, 'response', '') end
 redis.call('DEL', response)
-if ended ~= response_id then  -- else the gateway before ended it: what it wrote its client was shown
+if ended ~= response_id then  -- else the gateway before ended it, and what it wrote stands
   if redis.call('HEXISTS', items, item_id) == 1 then redis.call('HSET', items, item_id, item) end
   redis.call('HSET', session, 'ended', response_id, 'ended_at', entry)
   if ended_at then
