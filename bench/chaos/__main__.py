@@ -95,8 +95,8 @@ def main(
         console.print(f"[red]{at_s:6.1f}[/] {line} (logs in {folder})", soft_wrap=True)
 
     try:
-        campaign = Campaign(plan, tell, questions() if profile is Profile.CPU else ())
-        outcome = asyncio.run(_run(campaign, folder, broker or find_server()))
+        campaign = Campaign(plan, folder, tell, questions() if profile is Profile.CPU else ())
+        outcome = asyncio.run(_run(campaign, broker or find_server()))
     except (BrokerError, TimeoutError) as error:
         console.print(f"[red]the run broke off: {error or 'not ready in time'}[/]: see {folder}")
         sys.exit(2)
@@ -112,12 +112,12 @@ def main(
     shutil.rmtree(folder)
 
 
-async def _run(campaign: Campaign, folder: Path, binary: Path) -> Outcome:
+async def _run(campaign: Campaign, binary: Path) -> Outcome:
     """The campaign; SIGTERM ends it as Ctrl-C does, so that no process is left."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await campaign.run(folder, binary)
+    return await campaign.run(binary)
 
 
 if __name__ == "__main__":

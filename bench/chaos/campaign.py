@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from bench.chaos.injection import Injector
 from bench.chaos.invariants import Violation, check
 from bench.chaos.proxy import Link
 from bench.chaos.real import MOST_TOKENS
+from bench.chaos.record import Record
 from bench.chaos.recovery import Served, Struck, Timeline
 from bench.chaos.sampling import Sampler, Trend
 from bench.chaos.script import Turn, script
@@ -81,18 +83,22 @@ Tell = Callable[[str], None]
 class Campaign:
     """Runs a plan; `tell` gets a line for every violation."""
 
-    def __init__(self, plan: Plan, tell: Tell, questions: Sequence[Int16] = ()) -> None:
-        """`questions` are what is said to real engines, int16 (n,) at 24 kHz each."""
+    def __init__(
+        self, plan: Plan, folder: Path, tell: Tell, questions: Sequence[Int16] = ()
+    ) -> None:
+        """Data and logs go to `folder`; `questions` are what is said to real engines, int16 (n,)
+        at 24 kHz each."""
         self.outcome = Outcome([], [], [], [])
         self._plan = plan
+        self._folder = folder
         self._tell = tell
         self._questions = questions
         self._links: dict[int, Link] = {}
         self._numbers = itertools.count()
         self._started_s = 0.0
 
-    async def run(self, folder: Path, binary: Path) -> Outcome:
-        """Runs it; data and logs are in `folder`.
+    async def run(self, binary: Path) -> Outcome:
+        """Runs it, with a broker whose server is `binary`.
 
         Raises:
             TimeoutError: the system did not become ready.
@@ -103,7 +109,7 @@ class Campaign:
         keyspace = Keyspace(config.shards, config.lanes)
         async with (
             running(
-                folder,
+                self._folder,
                 binary,
                 plan.gateways,
                 plan.workers,
@@ -162,14 +168,23 @@ class Campaign:
     def _judge(self, conversation: Conversation, link: Link) -> None:
         record = conversation.record
         transcripts = None if self._questions else conversation.transcripts
-        for violation in check(record, transcripts, conversation.history):
-            self._blame(violation)
+        if violations := check(record, transcripts, conversation.history):
+            for violation in violations:
+                self._blame(violation)
+            self._keep(record)
         served = [Served(each.gateway, each.opened_s, each.closed_s) for each in link.connections]
         self.outcome.sessions += 1
         self.outcome.resumed += record.resumed
         self.outcome.timelines += [
             Timeline.of(record.number, exchange, served) for exchange in record.exchanges
         ]
+
+    def _keep(self, record: Record) -> None:
+        """Writes down what the client saw, for whoever looks for the cause."""
+        lines = [f"{record.session_id}\n"]
+        for at_s, event in record.events:
+            lines.append(f"{at_s - self._started_s:8.3f} {json.dumps(event.fields)}\n")
+        (self._folder / f"session-{record.number}.log").write_text("".join(lines))
 
     def _blame_process(self, problem: str) -> None:
         self._blame(Violation("wrong", None, None, problem))

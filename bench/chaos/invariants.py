@@ -100,7 +100,8 @@ def check(
 def _check_session(record: Record, found: Found) -> None:
     if record.broke:
         found("lost", f"the conversation ended early: {record.broke}")
-    for event_id, times in Counter(record.event_ids).items():
+    ids = Counter(event.fields.get("event_id") for _, event in record.events)
+    for event_id, times in ids.items():
         if times > 1:
             found("duplicated", f"event {event_id!r} came {times} times")
     for stranger in record.strangers:

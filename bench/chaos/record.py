@@ -86,7 +86,8 @@ class Record:
         self.errors: list[Event] = []
         self.strangers: list[str] = []
         """What belongs to no turn, in words."""
-        self.event_ids: list[str] = []
+        self.events: list[tuple[float, Event]] = []
+        """All events without their audio, and when they came."""
         self.resumed = 0
         self.broke = ""
         """Why the conversation could not go on, if it could not."""
@@ -105,7 +106,7 @@ class Record:
 
     def receive(self, event: Event, now_s: float) -> None:
         """Takes in what the server said."""
-        self.event_ids.append(event.fields.get("event_id", ""))
+        self.events.append((now_s, _without_audio(event)))
         if event.type == "error":
             self.errors.append(event)
         elif event.type == "session.created":
@@ -206,6 +207,12 @@ class Record:
         waiting = [each for each in self.exchanges if each.item_id and not each.responses]
         for exchange in (answered or waiting)[:1]:
             exchange.progress.append((now_s, step))
+
+
+def _without_audio(event: Event) -> Event:
+    if event.type != "response.output_audio.delta":
+        return event
+    return Event(event.type, {**event.fields, "delta": f"{len(event.audio)} samples"})
 
 
 def _begins(turn: Turn, event: Event) -> bool:
