@@ -47,7 +47,7 @@ async def talking(
 ) -> AsyncIterator[Conversation]:
     """Somebody who talks in real time; leaving waits for the last answer and checks everything."""
     url = f"ws://127.0.0.1:{served.ports[0]}"
-    conversation = Conversation(url, number, spoken(number, turns), seed=1)
+    conversation = Conversation(url, number, spoken(number, turns), lambda turn: turn.speech(1))
     history = BrokerView(pipe, KEYSPACE).history
     task = asyncio.create_task(conversation.run(history), name=f"conversation {number}")
     try:
