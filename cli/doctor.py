@@ -1,21 +1,21 @@
 """`parley doctor`: what this machine has, what it lacks, and what to do about it."""
 
+import asyncio
 import importlib.metadata
 import importlib.util
 import os
 import platform
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 import redis
 import typer
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from cli.address import answers, check_free, local_address
 from cli.broker import OLDEST_REDIS, BrokerError, find_server, server_version
 from cli.console import console, load_settings
+from shared.broker import connect
 from shared.models import ModelMissing, needed, resolve, starter_pack
 from shared.models.store import is_hub_id
 from shared.settings import STAGES, Settings
@@ -108,8 +108,7 @@ def _broker(config: Settings) -> Check:
 def _named_broker(url: str) -> Check:
     what = "broker"
     try:
-        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
-            info = client.info("server")
+        info = asyncio.run(_server_info(url))
     except (redis.RedisError, ValueError) as error:
         return Check("fail", what, f"PARLEY_REDIS_URL is set and gives no answer: {error}")
     valkey = info.get("valkey_version")
@@ -117,6 +116,12 @@ def _named_broker(url: str) -> Check:
     if tuple(map(int, version.split(".")[:2])) < OLDEST_REDIS:
         return Check("fail", what, f"Redis {version} is too old: Parley needs 6.2 or newer")
     return Check("ok", what, f"{'Valkey' if valkey else 'Redis'} {version} at PARLEY_REDIS_URL")
+
+
+async def _server_info(url: str) -> dict[str, Any]:
+    async with connect(url) as client:
+        info: dict[str, Any] = await client.info("server")
+        return info
 
 
 def _port(config: Settings) -> Check:
