@@ -257,6 +257,18 @@ def test_a_request_sent_again_is_carried_out_once_also_by_a_successor() -> None:
         assert isinstance(refused.messages[0], CommitRefused)
 
 
+def test_a_successor_that_replays_the_opening_keeps_what_came_after_it() -> None:
+    opening = Command(SESSION.session_id, 0, "open", RULES)
+    push_to_talk = Command(SESSION.session_id, 0, "configure", None, number=1)
+    listener = Listener(SESSION, ENGINE.initial_state())
+    for command in (opening, push_to_talk):
+        listener.obey(command, 0)
+    successor = Listener.restored(SESSION, decode(listener.state, ListenerState))
+    for command in (opening, push_to_talk):
+        successor.obey(command, 0)
+    assert feed(successor, frames(tone(0.5), [1600])) == []
+
+
 def test_audio_goes_on_where_a_clear_says() -> None:
     """What a resampler held back is gone with what was cleared: no gap is filled for it."""
     listener = new_listener()

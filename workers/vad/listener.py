@@ -69,6 +69,7 @@ class Listener:
         self._turn = 0
         self._began = at
         self._item_id = ""
+        self._opened = False
         self._number = 0
 
     @classmethod
@@ -81,6 +82,7 @@ class Listener:
         listener._ends = Endpointing(state.speaking, state.voiced, state.quiet_from)
         listener._began = state.began
         listener._item_id = state.item_id
+        listener._opened = True
         listener._number = state.number
         listener.turn_detection = state.turn_detection
         listener.language = state.language
@@ -163,9 +165,11 @@ class Listener:
         return None
 
     def obey(self, command: Command, now_ms: int) -> Heard | None:
-        """Carries out a command at its place among the frames; one sent again, not twice."""
-        if 0 < command.number <= self._number:
+        """Carries out a command at its place among the frames; one that comes again, not twice:
+        its client may send it again, and a successor's replay may begin before it."""
+        if 0 < command.number <= self._number or (command.action == "open" and self._opened):
             return None
+        self._opened = True
         self._number = max(command.number, self._number)
         if command.action in ("open", "configure"):
             self._configure(command)
