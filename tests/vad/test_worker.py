@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from shared.audio import SAMPLE_RATE, Int16
 from shared.broker import Pipe
 from shared.heartbeat import WorkerInfo
 from shared.keys import SessionKeys
-from shared.lanes import LaneWriter
+from shared.lanes import LaneWriter, OwnedLane
 from shared.messages import (
     Command,
     Committed,
     Frame,
     Item,
+    LaneEntry,
     SessionConfig,
     SpeechStarted,
     SpeechStopped,
@@ -203,6 +205,18 @@ async def test_sessions_that_end_are_forgotten(pipe: Pipe, redis_url: str) -> No
         await until(lambda: stage.load == 0)
     lane = KEYSPACE.lane(closed.session_id)
     assert await pipe.command("HKEYS", lane.checkpoint) == [b"@"]
+
+
+@pytest.mark.parametrize("action", ["open", "configure"])
+async def test_a_lane_that_was_lost_since_it_was_read_is_not_listened_to(
+    pipe: Pipe, redis_url: str, action: Literal["open", "configure"]
+) -> None:
+    session = await open_session(pipe, CONFIG)
+    lane = OwnedLane(KEYSPACE.lane(session.session_id), token=1, read="1-0")
+    entry = LaneEntry(records=[Command(session.session_id, 0, action, CONFIG.turn_detection)])
+    stage = start(EnergyEngine(), context(pipe, redis_url, "vad_1"))
+    await stage.process([(lane, "1-0", entry)])
+    assert stage.load == 0
 
 
 async def test_speech_interrupts_the_answer(pipe: Pipe, redis_url: str) -> None:

@@ -145,12 +145,18 @@ class VadStage:
             return None
         config = decode(saved, SessionConfig)
         attended = self._meet(lane, record, seq=int(seq))
+        if attended is None:
+            return None
         attended.listener.turn_detection = config.turn_detection
         attended.listener.language = config.language
         attended.listener.transcription_prompt = config.transcription_prompt
         return attended
 
-    def _meet(self, lane: OwnedLane, record: Frame | Command, seq: int = 0) -> _Attended:
+    def _meet(self, lane: OwnedLane, record: Frame | Command, seq: int = 0) -> _Attended | None:
+        """Begins to listen to a session; None if its lane went to another worker meanwhile, whose
+        the session is then."""
+        if lane not in self._keeper.owned:
+            return None
         session = self._context.keyspace.session(record.session_id)
         listener = Listener(session, self._engine.initial_state(), at=record.at, seq=seq)
         attended = _Attended(lane, listener, now_ms())
