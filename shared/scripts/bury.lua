@@ -8,6 +8,8 @@ if not owns(stream, group, consumer, entry, attempt) then return 'lost' end
 settle(stream, group, entry)
 redis.call('XADD', dead, 'MAXLEN', '~', DEAD_LENGTH, '*',
            'stage', group, 'm', job, 'epoch', epoch, 'error', problem)
+redis.call('XTRIM', dead, 'MINID', string.format('%.0f', (redis.call('TIME')[1] - DEAD_S) * 1000))
+redis.call('EXPIRE', dead, DEAD_S)
 if redis.call('EXISTS', session) == 0 then return 'gone' end
 show(session, out, messages)
 return 'ok'

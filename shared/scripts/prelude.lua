@@ -11,7 +11,8 @@
 local OUT_LENGTH = 4096    -- messages a gateway may be behind
 local JOBS_LENGTH = 10000  -- jobs a stage may be behind
 local ITEMS_LENGTH = 256   -- items a conversation keeps
-local DEAD_LENGTH = 1000   -- jobs kept for inspection
+local DEAD_LENGTH = 1000   -- jobs kept for inspection, and
+local DEAD_S = 604800      -- for how long: they hold what people said
 
 local cursor = 0
 

@@ -212,6 +212,19 @@ async def test_what_nobody_waits_for_stays_until_it_is_dropped(pipe: Pipe, redis
     assert dead(redis_url, "drop", gone).returncode == 1
 
 
+async def test_what_somebody_said_is_not_kept_for_ever(pipe: Pipe, redis_url: str) -> None:
+    session = KEYSPACE.session("sess_gone")
+    week_s = 7 * 24 * 3600
+    now_s = int((await pipe.command("TIME"))[0])
+    old, young = ((now_s - week_s + days * 24 * 3600) * 1000 for days in (-1, 1))
+    for died_ms in (old, young):
+        letter = ("stage", "stt", "m", b"", "epoch", "0", "error", "it broke")
+        await pipe.command("XADD", session.shard.dead, f"{died_ms}-0", *letter)
+    buried = await bury_turn(pipe, session)
+    assert listed(redis_url) == [f"{session.shard.number}/{young}-0", buried]
+    assert 0 < await pipe.command("TTL", session.shard.dead) <= week_s
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
