@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.broker import Broker, find_server
-from gateway.follower import Follower
+from gateway.follower import Follower, Inbox
 from shared.broker import BLOCK_MS, Argument, Pipe, connect, stream_entries
 from shared.keys import Keyspace, SessionKeys
-from shared.messages import OutMessage, TextDelta, decode, encode
+from shared.messages import TextDelta, decode, encode
 
 _GATEWAY = "gw_bench"
 _KEYS_A_READ = 64
@@ -68,16 +68,16 @@ async def _emit(
 async def _doorbell(pipe: Pipe, url: str, sessions: list[SessionKeys], run: Run) -> None:
     subscriber = connect(url)
     follower = Follower(pipe, subscriber, Keyspace(1, 8), _GATEWAY)
-    queues = [follower.follow(session) for session in sessions]
+    inboxes = [follower.follow(session) for session in sessions]
 
-    async def drain(queue: asyncio.Queue[OutMessage]) -> None:
+    async def drain(inbox: Inbox) -> None:
         while True:
-            message = await queue.get()
+            _, message = await inbox.get()
             assert isinstance(message, TextDelta)
             run.note(message.text)
 
     try:
-        await asyncio.gather(follower.run(), *(drain(queue) for queue in queues))
+        await asyncio.gather(follower.run(), *(drain(inbox) for inbox in inboxes))
     finally:
         await subscriber.aclose()
 

@@ -8,12 +8,13 @@ slowly, all the time.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from shared.broker import BLOCK_MS, Fields, Pipe, fields_of, persist, stream_entries
+from shared.broker import Fields, Pipe, fields_of, persist, published, stream_entries
 from shared.keys import Keyspace, SessionKeys
 from shared.messages import Detached, MessageError, OutMessage, decode
 
@@ -108,12 +109,8 @@ class Follower:
         self._ringing.set()
 
     async def _listen(self) -> None:
-        async with self._subscriber.pubsub() as subscription:
-            await subscription.subscribe(*self._bells)
-            while True:
-                message = await subscription.get_message(timeout=BLOCK_MS / 1000)
-                if message is None:
-                    continue
+        async with contextlib.aclosing(published(self._subscriber, self._bells)) as messages:
+            async for message in messages:
                 if message["type"] == "subscribe":  # at first, and after every reconnect
                     self.listening.set()
                     self._ring_all()

@@ -108,7 +108,9 @@ class SttStage:
             language=transcript.language,
             audio_s=transcript.audio_s,
         )
-        respond = await self._response(job.session, message, marks) if message.respond and text else None
+        respond = None
+        if message.respond and text:
+            respond = await self._response(job.session, message, marks)
         await job.finish_turn([shown], item, respond)
 
     async def _response(
