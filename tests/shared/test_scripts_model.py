@@ -1,12 +1,14 @@
 """The protocol of jobs and responses by model: consumers that crash, come back as zombies and
 lose replies, on a real broker and beside a plain Python oracle."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from shared.keys import SessionKeys
 from shared.messages import (
@@ -36,14 +38,17 @@ from tests.shared.model.state import STAGES
 from tests.shared.model.witness import Witness
 
 SHARD = LANE.shard
+pytestmark = pytest.mark.timeout(300)
+
 LEASE_MS = 60_000  # none runs out by itself while an example runs
 SESSIONS = [SHARD.session("sess_1"), SHARD.session("sess_2")]
 KINDS: dict[str, type[JobMessage]] = {"stt": SttJob, "llm": LlmJob, "tts": TtsJob}
 
 a_stage = st.sampled_from(STAGES)
-a_consumer = st.sampled_from(["one", "two", "three"])
+a_consumer = st.sampled_from(["one", "two"])
 a_session = st.sampled_from(SESSIONS)
 a_text = st.sampled_from(["Hi. ", "Ça va", "no", "。"])
+seldom = st.sampled_from([False, False, False, True])
 
 
 @dataclass
@@ -58,20 +63,23 @@ class Work:
 
 
 class JobsMachine(ScriptMachine):
-    """Two sessions and three consumers, each of which takes jobs of every stage."""
+    """Two sessions and two consumers, each of which takes jobs of every stage."""
 
     @initialize()
-    def open_both(self) -> None:
+    def begin(self) -> None:
         self.made = 0
         self.requests = 0
         self.work: list[Work] = []
+        self.serving: dict[str, Attachment] = {}
         self.holds: list[Attachment] = []
         self.responses: list[NewResponse] = []
         self.witnessed = Witness(LANE)
         self.oracle.owner = "ear"
         self.oracle.token = self.runner.run(lanes.acquire_lane(self.pipe, LANE, "ear", LEASE_MS))
         for session in SESSIONS:
-            self.attach(session, resumes=False, token="secret")
+            self.attach(session, SessionConfig())
+            response = self.response(session)
+            self.call(sessions, "create_response", self.holds[-1], response, request=self.request())
 
     def witness(self, name: str, arguments: tuple[Any, ...], result: Any) -> None:
         self.witnessed.check(name, arguments, result, self.before, self.after)
@@ -95,88 +103,115 @@ class JobsMachine(ScriptMachine):
         self.responses.append(response)
         return response
 
-    # --- gateways: `pick` may be a hold that another one followed ---
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """What somebody does, in such shares that jobs come far enough to go wrong."""
+        steps = {self.consumer: 8, self.gateway: 2, self.hear: 1, self.disturb: 2, self.again: 2}
+        weighted = [step for step, share in steps.items() for _ in range(share)]
+        data.draw(st.sampled_from(weighted))(data)
 
-    @rule(session=a_session, resumes=st.booleans(), token=st.sampled_from(["secret", "guess"]))
-    def attach(self, session: SessionKeys, resumes: bool, token: str) -> None:
+    # --- gateways ---
+
+    def gateway(self, data: st.DataObject) -> None:
+        """One of the things that gateways do, the usual ones more often."""
+        usual = st.sampled_from([self.create_response, self.end_response, self.change])
+        others = st.sampled_from([self.open, self.resume, self.interrupt, self.vanish])
+        data.draw(usual | others)(data)
+
+    def attach(
+        self, session: SessionKeys, config: SessionConfig | None, token: str = "secret"
+    ) -> None:
         hold = Attachment(session, self.new("att"))
-        config = None if resumes else SessionConfig(instructions=hold.attachment_id)
-        self.call(sessions, "attach", hold, gateway="gw", token=token, config=config)
         self.holds.append(hold)
+        if self.call(sessions, "attach", hold, gateway="gw", token=token, config=config) == "ok":
+            self.serving[session.session_id] = hold
 
-    @rule(data=st.data())
-    def configure(self, data: st.DataObject) -> None:
-        hold = self.pick(data, self.holds)
-        config = SessionConfig(voice=self.new("voice"))
-        self.call(sessions, "configure", hold, config, request=self.request())
+    def open(self, data: st.DataObject) -> None:
+        self.attach(data.draw(a_session), SessionConfig(instructions=self.new("instructions")))
 
-    @rule(data=st.data())
-    def put_item(self, data: st.DataObject) -> None:
-        item = Item(item_id=self.new("item"), role="user", text="Hello?")
-        hold = self.pick(data, self.holds)
-        self.call(sessions, "put_item", hold, item, ItemAdded(item=item), request=self.request())
+    def resume(self, data: st.DataObject) -> None:
+        self.attach(data.draw(a_session), None, data.draw(st.sampled_from(["secret", "guess"])))
 
-    @rule(data=st.data())
+    def hold(self, data: st.DataObject) -> Attachment:
+        """A gateway's hold on a session: the one that counts or, now and then, any other."""
+        return data.draw(st.sampled_from(list(self.serving.values())) | st.sampled_from(self.holds))
+
+    def responses_of(self, hold: Attachment) -> list[NewResponse]:
+        session_id = hold.keys.session_id
+        return [each for each in self.responses if each.job.session_id == session_id]
+
+    def change(self, data: st.DataObject) -> None:
+        hold, request = self.hold(data), self.request()
+        if data.draw(st.booleans()):
+            config = SessionConfig(voice=self.new("voice"))
+            self.call(sessions, "configure", hold, config, request=request)
+        else:
+            item = Item(item_id=self.new("item"), role="user", text="Hello?")
+            self.call(sessions, "put_item", hold, item, ItemAdded(item=item), request=request)
+
     def create_response(self, data: st.DataObject) -> None:
-        hold = self.pick(data, self.holds)
+        hold = self.hold(data)
         response = self.response(hold.keys)
         self.call(sessions, "create_response", hold, response, request=self.request())
 
-    @precondition(lambda self: self.responses)
-    @rule(data=st.data(), whichever=st.booleans())
-    def interrupt(self, data: st.DataObject, whichever: bool) -> None:
-        hold = self.pick(data, self.holds)
-        meant = "" if whichever else self.pick(data, self.responses).response_id
-        self.call(sessions, "interrupt", hold, response_id=meant, request=self.request())
+    def interrupt(self, data: st.DataObject) -> None:
+        hold, request = self.hold(data), self.request()
+        known = [response.response_id for response in self.responses_of(hold)]
+        meant = self.pick(data, ["", *known])
+        self.call(sessions, "interrupt", hold, response_id=meant, request=request)
 
-    @precondition(lambda self: self.responses)
-    @rule(data=st.data())
     def end_response(self, data: st.DataObject) -> None:
-        hold = self.pick(data, self.holds)
-        response = self.pick(data, self.responses)
+        hold = self.hold(data)
+        response = self.pick(data, self.responses_of(hold))
         item = Item(item_id=response.item.item_id, role="assistant", text="what was heard")
         out = self.before.get(hold.keys.out, [])
         assert isinstance(out, list)
         entry = out[-1][0] if out else "0-0"
         self.call(sessions, "end_response", hold, response.response_id, item, entry)
 
-    @rule(data=st.data())
-    def close(self, data: st.DataObject) -> None:
-        self.call(sessions, "close", self.pick(data, self.holds))
-
-    @rule(session=a_session)
-    def expire(self, session: SessionKeys) -> None:
-        self.command("DEL", session.state)
-        self.oracle.talk(session).session = None
+    def vanish(self, data: st.DataObject) -> None:
+        hold = self.hold(data)
+        if data.draw(st.booleans()):
+            self.call(sessions, "close", hold)
+        else:
+            self.command("DEL", hold.keys.state)
+            self.oracle.talk(hold.keys).session = None
 
     # --- the ear ---
 
-    @rule(session=a_session, back=st.integers(0, 2), interrupts=st.booleans(), ends=st.booleans())
-    def hear(self, session: SessionKeys, back: int, interrupts: bool, ends: bool) -> None:
+    def hear(self, data: st.DataObject) -> None:
+        session, ends = data.draw(a_session), data.draw(st.booleans())
         known = self.oracle.talk(session).session
-        seq = max((known.vad_seq if known else 0) + 1 - back, 1)
+        seq = (known.vad_seq if known else 0) + data.draw(st.sampled_from([1, 1, 0]))
         item_id = self.new("item")
         item = Item(item_id=item_id, role="user", status="in_progress") if ends else None
         job = SttJob(session_id=session.session_id, item_id=item_id, turn=seq, pcm=b"")
         started = SpeechStarted(item_id=item_id, turn=seq, at=seq)
+        interrupts = data.draw(st.booleans())
         heard = Heard(session, seq, b"state", [started], interrupts, item, job if ends else None)
         self.call(lanes, "emit_lane", LANE, self.oracle.token, heard)
 
     # --- consumers ---
 
-    @rule(stage=a_stage, consumer=a_consumer)
-    def read(self, stage: str, consumer: str) -> None:
-        stream = SHARD.jobs(stage)
-        self.command("XREADGROUP", "GROUP", stage, consumer, "COUNT", 1, "STREAMS", stream, ">")
-        delivery = self.oracle.read(stage, consumer)
-        if delivery is not None:
-            self.take(stage, consumer, delivery)
+    def consumer(self, data: st.DataObject) -> None:
+        """One of the things that consumers do, of those that can be done now."""
+        queues = self.oracle.queues
+        steps: list[Callable[[st.DataObject], None]] = []
+        steps += [self.read] if any(queue.fresh for queue in queues.values()) else []
+        steps += [self.claim] if any(queue.pending for queue in queues.values()) else []
+        for stage, work in {"stt": self.transcribe, "llm": self.write, "tts": self.speak}.items():
+            steps += [work] if self.of(stage) else []
+        if steps:
+            data.draw(st.sampled_from(steps))(data)
 
-    @rule(stage=a_stage, consumer=a_consumer)
-    def claim(self, stage: str, consumer: str) -> None:
-        entries = [*self.oracle.queues[stage].pending, "1-1"]
-        for delivery in self.call(jobs, "claim", SHARD, stage, consumer, LEASE_MS, entries):
-            self.take(stage, consumer, delivery)
+    def read(self, data: st.DataObject) -> None:
+        stage = self.pick(data, [s for s, queue in self.oracle.queues.items() if queue.fresh])
+        stream, consumer = SHARD.jobs(stage), data.draw(a_consumer)
+        read = ("XREADGROUP", "GROUP", stage, consumer, "COUNT", 1, "STREAMS", stream, ">")
+        [[_, [[entry, _]]]] = self.command(*read)
+        delivery = self.oracle.read(stage, consumer)
+        assert delivery.entry == entry.decode()
+        self.take(stage, consumer, delivery)
 
     def take(self, stage: str, consumer: str, delivery: Delivery) -> None:
         epoch = delivery.fields[b"epoch"].decode()
@@ -188,61 +223,79 @@ class JobsMachine(ScriptMachine):
             work.text, work.segments = so_far.text, so_far.segments
         self.work.append(work)
 
-    @rule(stage=a_stage, consumer=a_consumer, idle_ms=st.sampled_from([0, LEASE_MS]))
-    def lease(self, stage: str, consumer: str, idle_ms: int) -> None:
-        """Renews the leases of all that a consumer believes to hold, or lets them run out."""
-        held = {work.owner.entry for work in self.of(stage)}
-        entries = sorted(held | self.oracle.queues[stage].pending.keys())
-        self.call(jobs, "set_idle", SHARD, stage, consumer, idle_ms, entries)
+    def claim(self, data: st.DataObject) -> None:
+        """Tries to take over all there is; one of them may have lost its lease, of whomever."""
+        stage = self.pick(data, [s for s, queue in self.oracle.queues.items() if queue.pending])
+        pending, consumer = self.oracle.queues[stage].pending, data.draw(a_consumer)
+        if data.draw(st.booleans()):
+            entry = self.pick(data, list(pending))
+            owner = pending[entry].consumer
+            self.call(jobs, "set_idle", SHARD, stage, owner, LEASE_MS, [entry])
+        given = (SHARD, stage, consumer, LEASE_MS, [*pending, "1-1"])
+        for delivery in self.call(jobs, "claim", *given):
+            self.take(stage, consumer, delivery)
 
-    @rule(consumer=a_consumer)
-    def crash(self, consumer: str) -> None:
-        self.work = [work for work in self.work if work.owner.consumer != consumer]
+    def disturb(self, data: st.DataObject) -> None:
+        """One of the things that happen to consumers, or to the broker."""
+        consumers = st.sampled_from([self.renew, self.end, self.reap, self.bury])
+        data.draw(consumers | st.sampled_from([self.trim, self.lose]))(data)
 
-    @rule(consumer=a_consumer)
-    def drain(self, consumer: str) -> None:
-        """Hands on all it believes to hold, which was no attempt, and ends."""
+    def renew(self, data: st.DataObject) -> None:
+        consumer = data.draw(a_consumer)
         for stage in STAGES:
-            entries = {w.owner.entry for w in self.of(stage) if w.owner.consumer == consumer}
-            given = (SHARD, stage, consumer, LEASE_MS, sorted(entries))
-            self.call(jobs, "set_idle", *given, counts=False)
-        self.crash(consumer)
+            entries = sorted({work.owner.entry for work in self.of(stage)})
+            self.call(jobs, "set_idle", SHARD, stage, consumer, 0, entries)
 
-    @rule(stage=a_stage)
-    def reap(self, stage: str) -> None:
+    def end(self, data: st.DataObject) -> None:
+        """A consumer is killed or, draining, hands on all that it believes to hold."""
+        consumer = data.draw(a_consumer)
+        held = [work.owner for work in self.work if work.owner.consumer == consumer]
+        if data.draw(st.booleans()):
+            for owner in held:
+                given = (SHARD, owner.stage, consumer, LEASE_MS, [owner.entry])
+                self.call(jobs, "set_idle", *given, counts=False)
+        self.work = [work for work in self.work if work.owner not in held]
+
+    def reap(self, data: st.DataObject) -> None:
+        stage = data.draw(a_stage)
         self.runner.run(jobs.reap(self.pipe, SHARD, stage, 0))
         rows = self.command("XINFO", "CONSUMERS", SHARD.jobs(stage), stage)
         pending = self.oracle.queues[stage].pending.values()
         assert {row[1].decode() for row in rows} == {each.consumer for each in pending}
 
-    @precondition(lambda self: any(queue.stream for queue in self.oracle.queues.values()))
-    @rule(data=st.data())
     def trim(self, data: st.DataObject) -> None:
-        """As MAXLEN does to a stage that is too far behind."""
-        stage = self.pick(data, [s for s, queue in self.oracle.queues.items() if queue.stream])
-        oldest = self.oracle.queues[stage].stream[0].name
-        self.command("XDEL", SHARD.jobs(stage), oldest)
-        self.oracle.queues[stage].trim(oldest)
+        """The broker drops the oldest job of a stage that is too far behind."""
+        stage = data.draw(a_stage)
+        for oldest in self.oracle.queues[stage].stream[:1]:
+            self.command("XDEL", SHARD.jobs(stage), oldest.name)
+            self.oracle.queues[stage].trim(oldest.name)
 
-    # --- their work: whoever remembers a job goes on with it, whether it is still theirs or not ---
+    def lose(self, data: st.DataObject) -> None:
+        """The broker lost what was written of a response."""
+        for response_id in list(self.oracle.responses)[-1:]:
+            self.command("DEL", SESSIONS[0].response(response_id))
+            del self.oracle.responses[response_id]
+            self.witnessed.forget(response_id)
+
+    # --- their work ---
 
     def of(self, *stages: str) -> list[Work]:
         return [work for work in self.work if work.owner.stage in stages]
 
-    @precondition(lambda self: self.of("llm"))
-    @rule(data=st.data(), text=a_text, completes=st.booleans())
-    def write(self, data: st.DataObject, text: str, completes: bool) -> None:
-        work = self.pick(data, self.of("llm"))
-        if self.call(jobs, "emit", work.owner, self.writing(work, text, completes)) == "ok":
+    def some(self, data: st.DataObject, *stages: str) -> Work:
+        """Work that somebody goes on with: a job of theirs or, now and then, one they lost."""
+        work = self.of(*stages)
+        owned = [w for w in work if self.oracle.queues[w.owner.stage].owned(w.owner)]
+        return data.draw(st.sampled_from(owned or work) | st.sampled_from(work))
+
+    def write(self, data: st.DataObject) -> None:
+        work, last = self.some(data, "llm"), data.draw(seldom)
+        text, completes = data.draw(a_text), data.draw(st.booleans())
+        emission = self.writing(work, text, completes, last)
+        if self.call(jobs, "finish" if last else "emit", work.owner, emission) == "ok":
             work.text, work.segments = work.text + text, work.segments + completes
 
-    @precondition(lambda self: self.of("llm"))
-    @rule(data=st.data(), text=a_text | st.just(""))
-    def finish_writing(self, data: st.DataObject, text: str) -> None:
-        work = self.pick(data, self.of("llm"))
-        self.call(jobs, "finish", work.owner, self.writing(work, text, True, last=True))
-
-    def writing(self, work: Work, text: str, completes: bool, last: bool = False) -> Emission:
+    def writing(self, work: Work, text: str, completes: bool, last: bool) -> Emission:
         job = work.message
         assert isinstance(job, LlmJob)
         response_id, segment = job.response_id, work.segments
@@ -273,10 +326,8 @@ class JobsMachine(ScriptMachine):
             Item(item_id=job.item_id, role="assistant", text=work.text + text) if last else None,
         )
 
-    @precondition(lambda self: self.of("tts"))
-    @rule(data=st.data(), last=st.booleans())
-    def speak(self, data: st.DataObject, last: bool) -> None:
-        work = self.pick(data, self.of("tts"))
+    def speak(self, data: st.DataObject) -> None:
+        work, last = self.some(data, "tts"), data.draw(seldom)
         job = work.message
         assert isinstance(job, TtsJob)
         chunk = AudioChunk(
@@ -290,10 +341,8 @@ class JobsMachine(ScriptMachine):
         if self.call(jobs, "finish" if last else "emit", work.owner, emission) == "ok":
             work.samples += 1
 
-    @precondition(lambda self: self.of("stt"))
-    @rule(data=st.data(), answers=st.booleans())
-    def transcribe(self, data: st.DataObject, answers: bool) -> None:
-        work = self.pick(data, self.of("stt"))
+    def transcribe(self, data: st.DataObject) -> None:
+        work = self.some(data, "stt")
         job = work.message
         assert isinstance(job, SttJob)
         session = SHARD.session(job.session_id)
@@ -305,16 +354,15 @@ class JobsMachine(ScriptMachine):
             session,
             messages=[shown],
             item=Item(item_id=job.item_id, role="user", text="hello"),
-            respond=self.response(session) if answers else None,
+            respond=self.response(session) if data.draw(st.booleans()) else None,
         )
 
-    @precondition(lambda self: self.work)
-    @rule(data=st.data())
     def bury(self, data: st.DataObject) -> None:
-        work = self.pick(data, self.work)
-        told = ResponseFailed(response_id="resp", message="it broke")
-        session = SHARD.session(work.message.session_id)
-        self.call(jobs, "bury", work.owner, session, encode(work.message), "it broke", [told])
+        if self.work:
+            work = self.some(data, *STAGES)
+            told = ResponseFailed(response_id="resp", message="it broke")
+            session = SHARD.session(work.message.session_id)
+            self.call(jobs, "bury", work.owner, session, encode(work.message), "it broke", [told])
 
 
 def test_jobs_and_responses_are_as_the_oracle_says(redis_url: str) -> None:
@@ -325,8 +373,8 @@ def test_jobs_and_responses_are_as_the_oracle_says(redis_url: str) -> None:
 
 
 BOUNDED = settings(
-    max_examples=80,
-    stateful_step_count=40,
+    max_examples=100,
+    stateful_step_count=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -3,6 +3,7 @@ a broker that forgets tokens. Whatever happens, each event is shown once and in 
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
@@ -14,6 +15,8 @@ from shared.scripts.lanes import CHECKPOINT_ENTRY, Heard
 from shared.scripts.sessions import Attachment
 from tests.shared.model.machine import LANE, ScriptMachine
 from tests.shared.model.state import Entry, order
+
+pytestmark = pytest.mark.timeout(300)
 
 LEASE_MS = 60_000  # none runs out by itself while an example runs
 SESSIONS = [LANE.shard.session("sess_1"), LANE.shard.session("sess_2")]
@@ -57,13 +60,19 @@ class LanesMachine(ScriptMachine):
             hold = Attachment(session, "att")
             given = {"gateway": "gw", "token": "t", "config": SessionConfig()}
             self.call(sessions, "attach", hold, **given)
+        self.take("one")
 
-    @rule(name=a_name, loud=st.booleans())
-    def speak(self, name: str, loud: bool) -> None:
-        frame = f"{name} {len(self.spoken[name])} {loud:d}".encode()
-        self.spoken[name].append(loud)
-        self.oracle.frames = [*(self.oracle.frames or []), Entry({b"m": frame})]
-        self.command("XADD", LANE.stream, "*", "m", frame)
+    @rule(name=a_name, frames=st.lists(st.booleans(), min_size=1, max_size=3))
+    def speak(self, name: str, frames: list[bool]) -> None:
+        for loud in frames:
+            frame = f"{name} {len(self.spoken[name])} {loud:d}".encode()
+            self.spoken[name].append(loud)
+            self.oracle.frames = [*(self.oracle.frames or []), Entry({b"m": frame})]
+            self.command("XADD", LANE.stream, "*", "m", frame)
+
+    @rule(data=st.data())
+    def lose_a_reply(self, data: st.DataObject) -> None:
+        self.again(data)
 
     # --- owning ---
 

@@ -11,7 +11,7 @@ from bench.chaos import system
 from bench.chaos.system import DRAINED_S, System
 from cli.broker import find_server
 from shared.broker import Pipe
-from shared.settings import STAGES
+from shared.settings import STAGES, Stage
 from tests.support.talking import KEYSPACE, broker_of, eventually, talking, workers_of
 
 HOUR_S = 3600
@@ -69,7 +69,7 @@ async def test_turns_complete_and_no_lease_is_mistaken(served: System) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_worker_that_dies_is_missed_at_once(served: System, stage: str) -> None:
+async def test_a_worker_that_dies_is_missed_at_once(served: System, stage: Stage) -> None:
     async with broker_of(served) as pipe, talking(served, pipe) as conversation:
         await eventually(lambda: bool(conversation.record.exchanges))
         for process in served.of(stage)[:1]:

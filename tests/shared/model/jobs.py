@@ -9,16 +9,13 @@ from tests.shared.model.state import Entry, Pending, Response, State
 
 
 class JobScripts(State):
-    def read(self, stage: str, consumer: str) -> Delivery | None:
+    def read(self, stage: str, consumer: str) -> Delivery:
         """XREADGROUP of one job."""
         queue = self.queues[stage]
-        fresh = [job for job in queue.stream if job.name not in queue.delivered]
-        if not fresh:
-            return None
-        name = fresh[0].name
-        queue.delivered.add(name)
-        queue.pending[name] = Pending(consumer, 1)
-        return Delivery(name, 1, fresh[0].fields)
+        job = queue.fresh[0]
+        queue.delivered.add(job.name)
+        queue.pending[job.name] = Pending(consumer, 1)
+        return Delivery(job.name, 1, job.fields)
 
     def claim(
         self, shard: Shard, stage: str, consumer: str, lease_ms: int, entries: Sequence[str]

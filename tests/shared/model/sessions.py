@@ -95,10 +95,10 @@ class SessionScripts(State):
         talk = self.talk(hold.keys)
         if session.response == response_id:
             session.response = ""
-        if item.item_id in talk.items:
-            talk.items[item.item_id] = item
         self.responses.pop(response_id, None)
         if session.ended != response_id:
+            if item.item_id in talk.items:
+                talk.items[item.item_id] = item
             if session.ended_at is not None:
                 session.trimmed = session.ended_at
                 if talk.out is not None:

@@ -41,6 +41,11 @@ class Queue:
     pending: dict[str, Pending] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
 
+    @property
+    def fresh(self) -> list[Entry]:
+        """What was never delivered."""
+        return [job for job in self.stream if job.name not in self.delivered]
+
     def owned(self, owner: Ownership) -> bool:
         pending = self.pending.get(owner.entry)
         return pending is not None and (pending.consumer, pending.attempt) == (

@@ -17,6 +17,11 @@ class Witness:
     def __init__(self, lane: Lane) -> None:
         self._shard = lane.shard
         self._seen: dict[tuple[str, str], Message] = {}
+        self._forgotten: set[str] = set()
+
+    def forget(self, response_id: str) -> None:
+        """The broker lost a response's text."""
+        self._forgotten.add(response_id)
 
     def check(
         self, name: str, arguments: Sequence[Any], result: Any, before: View, after: View
@@ -61,6 +66,8 @@ class Witness:
         texts: dict[str, str] = {}
         segments: dict[str, list[int]] = {}
         for message in self._seen.values():
+            if getattr(message, "response_id", None) in self._forgotten:
+                continue
             if isinstance(message, TextDelta):
                 so_far = texts.get(message.response_id, "")
                 assert message.at == len(so_far)
