@@ -135,10 +135,10 @@ async def close(pipe: Pipe, hold: Attachment) -> Literal["ok"] | Held:
     return await _run(pipe, "close", keys, _admission(hold, 0))
 
 
-async def touch(pipe: Pipe, session: SessionKeys) -> None:
+async def touch(pipe: Pipe, session: SessionKeys) -> Literal["ok", "gone"]:
     """Renews the session's keys, which expire when no gateway does so."""
-    for key in (session.state, session.out, session.items, session.order):
-        await pipe.command("EXPIRE", key, SESSION_TTL_S)
+    keys = [session.state, session.out, session.items, session.order]
+    return await _run(pipe, "touch", keys, _header(session))
 
 
 async def _run(pipe: Pipe, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:

@@ -147,6 +147,27 @@ async def test_a_successor_goes_on_where_the_text_ends(pipe: Pipe, redis_url: st
     assert last.segments == len(segments_of(messages))
 
 
+async def test_text_that_the_broker_lost_is_written_again(pipe: Pipe, redis_url: str) -> None:
+    session = await open_session(pipe)
+    job = await ask(pipe, session, "Tell me a story.")
+    engine = Storyteller(hold=17)
+
+    async def a_segment_is_out() -> bool:
+        return len(await jobs_of(pipe, "tts")) > 0
+
+    async with working(start(engine, context(pipe, redis_url))):
+        await until(a_segment_is_out)
+        # As a broker leaves it that comes back without its last second.
+        kept = "Once there was "
+        response = session.response(job.response_id)
+        await pipe.command("HSET", response, "text", kept, "segments", 0)
+        engine.released.set()
+        await until(lambda: done(pipe, "llm"))
+    assert [prompt.prefix for prompt in engine.prompts] == ["", kept]
+    item = decode(await pipe.command("HGET", session.items, job.item_id), Item)
+    assert item.text == STORY
+
+
 async def test_history_comes_in_order_without_what_has_no_words(pipe: Pipe, redis_url: str) -> None:
     engine = Storyteller()
     session = await open_session(pipe, SessionConfig(instructions="Be brief."))
