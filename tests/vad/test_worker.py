@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shared import heartbeat, lanes
-from shared.audio import SAMPLE_RATE, Int16
+from shared.audio import SAMPLE_RATE, Float32, Int16
 from shared.broker import Pipe
 from shared.heartbeat import WorkerInfo
 from shared.keys import SessionKeys
@@ -39,6 +39,7 @@ from tests.stages import (
     until,
     working,
 )
+from workers.vad.engines import VadEngine
 from workers.vad.engines.energy import EnergyEngine
 from workers.vad.worker import VadStage, start
 
@@ -64,11 +65,24 @@ def opened(session: SessionKeys, config: SessionConfig = CONFIG) -> Command:
     return Command(session.session_id, 0, "open", config.turn_detection)
 
 
+class LargerEngine(EnergyEngine):
+    """Another engine: its state is not one of `EnergyEngine`'s."""
+
+    STATE = 3
+
+    def step(self, audio: Float32, state: Float32) -> tuple[Float32, Float32]:
+        assert state.shape == (len(audio), self.STATE)
+        probabilities, levels = super().step(audio, state[:, :1])
+        return probabilities, np.repeat(levels, self.STATE, axis=1)
+
+
 @asynccontextmanager
-async def listening(pipe: Pipe, url: str, name: str = "vad_1") -> AsyncIterator[VadStage]:
+async def listening(
+    pipe: Pipe, url: str, name: str = "vad_1", engine: VadEngine | None = None
+) -> AsyncIterator[VadStage]:
     info = WorkerInfo(worker_id=name, stage="vad", ready=True)
     await heartbeat.sign_in(pipe, info)
-    stage = start(EnergyEngine(), context(pipe, url, name))
+    stage = start(engine or EnergyEngine(), context(pipe, url, name))
     try:
         async with working(stage):
             yield stage
@@ -153,7 +167,10 @@ async def test_a_successor_goes_on_in_the_middle_of_a_word(
     assert np.array_equal(said[:SAMPLE_RATE], first[:SAMPLE_RATE])
 
 
-async def test_a_draining_worker_hands_its_lanes_over(pipe: Pipe, redis_url: str) -> None:
+@pytest.mark.parametrize("engine", [EnergyEngine(), LargerEngine()])
+async def test_a_draining_worker_hands_its_lanes_over(
+    pipe: Pipe, redis_url: str, engine: VadEngine
+) -> None:
     writer = LaneWriter(pipe, KEYSPACE)
     session = await open_session(pipe, CONFIG)
     writer.append(opened(session))
@@ -173,7 +190,7 @@ async def test_a_draining_worker_hands_its_lanes_over(pipe: Pipe, redis_url: str
     async def heard() -> bool:
         return await kinds(pipe, session) == TURN
 
-    async with listening(pipe, redis_url, "second"):
+    async with listening(pipe, redis_url, "second", engine):
         await until(heard)
 
 

@@ -87,6 +87,8 @@ class VadStage:
                 log.error("the state of session %s was skipped: %s", session_id, error)
                 continue
             listener = Listener.restored(self._context.keyspace.session(session_id), state)
+            if len(listener.model_state) != self._engine.STATE:
+                listener.model_state = self._engine.initial_state()  # of another engine
             self._attended[session_id] = _Attended(lane, listener, now_ms())
 
     def drop(self, lane: OwnedLane) -> None:
