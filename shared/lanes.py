@@ -24,6 +24,7 @@ from shared.keys import Keyspace, Lane
 from shared.leases import LEASE_MS, ROUND_S, Standstill
 from shared.messages import Command, Frame, LaneEntry, MessageError, decode, encode
 from shared.scripts import lanes as scripts
+from shared.scripts.lanes import Saved
 
 _CHECKPOINT_S = 2.0
 _READ_ENTRIES = 64
@@ -65,7 +66,7 @@ class Checkpoint:
     """From where a successor goes on: the entry to replay from, the sessions' states there."""
 
     entry: str
-    states: Mapping[str, bytes]
+    states: Mapping[str, Saved]
     ended: Sequence[str] = ()
 
 

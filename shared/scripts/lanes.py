@@ -29,6 +29,14 @@ class Heard:
     job: SttJob | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A session's state after its event number `seq` and before the next."""
+
+    seq: int
+    state: bytes
+
+
 async def acquire_lane(pipe: Pipe, lane: Lane, owner: str, lease_ms: int) -> int:
     """Takes `lane` if it is free; returns the fencing token, or 0."""
     keys = [lane.lease, lane.fence, lane.checkpoint]
@@ -81,12 +89,17 @@ async def checkpoint_lane(
     lane: Lane,
     token: int,
     entry: str,
-    states: Mapping[str, bytes],
+    states: Mapping[str, Saved],
     ended: Sequence[str],
 ) -> Literal["ok", "fenced"]:
-    """Moves the checkpoint to `entry`; `states` are the sessions' own at or after it."""
-    pairs = [argument for pair in states.items() for argument in pair]
-    arguments = [*_header(lane), token, entry, KEEP_S, len(ended), *ended, len(pairs), *pairs]
+    """Moves the checkpoint to `entry`; `states` are the sessions' own at or after it.
+
+    Nothing is taken back: neither the checkpoint nor a state that was emitted since.
+    """
+    saved: list[Argument] = []
+    for session_id, at in states.items():
+        saved += [session_id, at.seq, at.state]
+    arguments = [*_header(lane), token, entry, KEEP_S, len(ended), *ended, len(saved), *saved]
     keys = [lane.fence, lane.checkpoint, lane.stream]
     return (await pipe.script("checkpoint_lane", keys, arguments)).decode()  # type: ignore[no-any-return]
 

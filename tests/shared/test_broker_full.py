@@ -27,7 +27,7 @@ from shared.messages import (
 )
 from shared.scripts import jobs, sessions
 from shared.scripts.jobs import Emission, Ownership, Progress
-from shared.scripts.lanes import Heard, acquire_lane, checkpoint_lane, emit_lane, hold_lane
+from shared.scripts.lanes import Heard, Saved, acquire_lane, checkpoint_lane, emit_lane, hold_lane
 from tests.shared.test_jobs import Stage, answered, consuming
 from tests.stages import KEYSPACE, ask, done, held, open_session, shown, until
 
@@ -163,7 +163,7 @@ async def _acquire(scene: Scene) -> object:
 
 
 async def _checkpoint(scene: Scene) -> object:
-    states = {scene.session.session_id: b"later"}
+    states = {scene.session.session_id: Saved(1, b"later")}
     return await checkpoint_lane(scene.pipe, LANE, scene.token, "1-0", states, [])
 
 

@@ -16,7 +16,7 @@ from shared.keys import Keyspace
 from shared.lanes import Checkpoint, LaneKeeper, LaneWriter, OwnedLane, before, earlier
 from shared.messages import Command, Frame, Item, LaneEntry, SessionConfig, SpeechStarted, decode
 from shared.scripts import sessions
-from shared.scripts.lanes import Heard, acquire_lane, checkpoint_lane, emit_lane, hold_lane
+from shared.scripts.lanes import Heard, Saved, acquire_lane, checkpoint_lane, emit_lane, hold_lane
 from tests.stages import held, until
 
 KEYSPACE = Keyspace(shards=2, lanes=4)
@@ -164,7 +164,7 @@ class Recorder:
 
     async def checkpoint(self, lane: OwnedLane) -> Checkpoint:
         mine = {
-            session_id: str(320 * len(positions)).encode()
+            session_id: Saved(0, str(320 * len(positions)).encode())
             for session_id, positions in self.got.items()
             if KEYSPACE.lane(session_id) == lane.lane
         }

@@ -11,7 +11,7 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 from shared.broker import fields_of
 from shared.messages import SessionConfig, SpeechStarted, decode
 from shared.scripts import lanes, sessions
-from shared.scripts.lanes import CHECKPOINT_ENTRY, Heard
+from shared.scripts.lanes import CHECKPOINT_ENTRY, Heard, Saved
 from shared.scripts.sessions import Attachment
 from tests.shared.model.machine import LANE, ScriptMachine
 from tests.shared.model.state import Entry, order
@@ -155,7 +155,9 @@ class LanesMachine(ScriptMachine):
     def checkpoint(self, data: st.DataObject) -> None:
         ear = self.pick(data, self.ears)
         if ear.read != "0-0":
-            places = {name: place.encoded() for name, place in ear.places.items()}
+            places = {
+                name: Saved(place.events, place.encoded()) for name, place in ear.places.items()
+            }
             self.call(lanes, "checkpoint_lane", LANE, ear.token, ear.read, places, [])
 
     # --- and in the end ---

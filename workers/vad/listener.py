@@ -24,7 +24,7 @@ from shared.messages import (
     TurnDetection,
     encode,
 )
-from shared.scripts.lanes import Heard
+from shared.scripts.lanes import Heard, Saved
 from workers.vad.endpointing import BEGIN_WINDOWS, SAMPLES_PER_MS, Edge, Endpointing, step
 from workers.vad.engines import WINDOW
 
@@ -111,6 +111,11 @@ class Listener:
                 transcription_prompt=self.transcription_prompt,
             )
         )
+
+    @property
+    def saved(self) -> Saved:
+        """What a checkpoint keeps of it."""
+        return Saved(self._seq, self.state)
 
     @property
     def needs(self) -> str | None:

@@ -125,7 +125,7 @@ class VadStage:
         mine = [a for a in mine if a.listener.session.session_id in self._attended]
         needed = [a.listener.needs for a in mine]
         entry = earlier([lane.read, *(e for e in needed if e is not None)])
-        states = {a.listener.session.session_id: a.listener.state for a in mine}
+        states = {a.listener.session.session_id: a.listener.saved for a in mine}
         return Checkpoint(entry, states, sorted(self._ended.pop(lane.lane.stream, set())))
 
     # --- listening ---

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from shared.keys import Lane
 from shared.messages import Interrupted
-from shared.scripts.lanes import CHECKPOINT_ENTRY, Heard
-from tests.shared.model.state import State, since
+from shared.scripts.lanes import CHECKPOINT_ENTRY, Heard, Saved
+from tests.shared.model.state import State, order, since
 
 
 class LaneScripts(State):
@@ -51,14 +51,21 @@ class LaneScripts(State):
         lane: Lane,
         token: int,
         entry: str,
-        states: Mapping[str, bytes],
+        states: Mapping[str, Saved],
         ended: Sequence[str],
     ) -> str:
         if token != self.token:
             return "fenced"
         for session_id in ended:
             self.states.pop(session_id.encode(), None)
-        self.states |= {session_id.encode(): state for session_id, state in states.items()}
+        if CHECKPOINT_ENTRY in self.states:
+            reached = self.states[CHECKPOINT_ENTRY].decode()
+            if order(entry) < order(reached):
+                return "ok"
+        for session_id, saved in states.items():
+            session = self.talks[session_id].session
+            if session is None or saved.seq >= session.vad_seq:
+                self.states[session_id.encode()] = saved.state
         self.states[CHECKPOINT_ENTRY] = entry.encode()
         if self.frames is not None:
             self.frames = since(self.frames, entry)
