@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -105,9 +105,7 @@ class Link:
             await asyncio.wait(giving, return_when=asyncio.FIRST_COMPLETED)
         finally:
             connection.closed_s = time.monotonic()
-            for task in taking + giving:
-                task.cancel()
-            await asyncio.gather(*taking, *giving, return_exceptions=True)
+            await _end([*taking, *giving])
             for writer in (client, server):
                 writer.close()
 
@@ -168,27 +166,29 @@ class Link:
         return now_s + self._latency_s * self.dice.uniform(0.5, 1.0) if delayed else now_s
 
 
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels those that are not over; raises what one ended with."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
 @contextlib.asynccontextmanager
 async def opened(ports: Sequence[int], dice: random.Random) -> AsyncIterator[Link]:
     """A link that takes connections on a loopback port until the end of the block."""
     link = Link(ports, dice)
     serving: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        serving.add(task)
-        try:
-            await link.serve(reader, writer)
-        finally:
-            serving.discard(task)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(link.serve(reader, writer), name="link"))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     link.port = server.sockets[0].getsockname()[1]
     try:
         yield link
     finally:
         server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+        await _end(serving)

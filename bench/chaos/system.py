@@ -83,7 +83,8 @@ class Process:
         elif number is signal.SIGTERM:
             self._allowed.add(0)
         if self.pid:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended this moment
+                os.kill(self.pid, number)
 
     async def ended(self, within_s: float) -> bool:
         """Whether the process at hand ends within a time."""
