@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from shared.broker import fields_of
 from shared.messages import SessionConfig, SpeechStarted, decode
@@ -60,19 +60,21 @@ class LanesMachine(ScriptMachine):
             hold = Attachment(session, "att")
             given = {"gateway": "gw", "token": "t", "config": SessionConfig()}
             self.call(sessions, "attach", hold, **given)
-        self.take("one")
+        self.ears.append(self.hearing("one", self.acquire("one")))
 
-    @rule(name=a_name, frames=st.lists(st.booleans(), min_size=1, max_size=3))
-    def speak(self, name: str, frames: list[bool]) -> None:
-        for loud in frames:
+    @rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """What somebody does, or what happens to them."""
+        usual = {self.speak: 3, self.listen: 5, self.checkpoint: 3, self.again: 4}
+        self.act(data, {**usual, self.hold: 1, self.take: 2, self.lose: 1})
+
+    def speak(self, data: st.DataObject) -> None:
+        name = data.draw(a_name)
+        for loud in data.draw(st.lists(st.booleans(), min_size=1, max_size=3)):
             frame = f"{name} {len(self.spoken[name])} {loud:d}".encode()
             self.spoken[name].append(loud)
             self.oracle.frames = [*(self.oracle.frames or []), Entry({b"m": frame})]
             self.command("XADD", LANE.stream, "*", "m", frame)
-
-    @rule(data=st.data())
-    def lose_a_reply(self, data: st.DataObject) -> None:
-        self.again(data)
 
     # --- owning ---
 
@@ -86,9 +88,11 @@ class LanesMachine(ScriptMachine):
         self.after = self.look()
         return token
 
-    @rule(worker=a_worker)
-    def take(self, worker: str) -> None:
-        if token := self.acquire(worker):
+    def take(self, data: st.DataObject) -> None:
+        """A worker tries to take the lane; one that crashes at once never uses it."""
+        worker = data.draw(a_worker)
+        token = self.acquire(worker)
+        if token and data.draw(st.sampled_from([True, True, False])):
             self.ears.append(self.hearing(worker, token))
 
     def hearing(self, worker: str, token: int) -> Ear:
@@ -100,33 +104,27 @@ class LanesMachine(ScriptMachine):
         before = f"{milliseconds}-{sequence - 1}" if sequence else f"{milliseconds - 1}-{2**64 - 1}"
         return Ear(worker, token, before if milliseconds else "0-0", places)
 
-    @rule(worker=a_worker)
-    def take_and_crash(self, worker: str) -> None:
-        self.acquire(worker)
-
-    @rule()
-    def let_the_lease_run_out(self) -> None:
+    def lose(self, data: st.DataObject) -> None:
+        """The lease runs out or, now and then, a broker comes back without its last second."""
         self.oracle.owner = None
         self.command("DEL", LANE.lease)
+        if data.draw(st.sampled_from([False, False, True])):
+            self.oracle.token = None
+            self.command("DEL", LANE.fence)
 
-    @rule()
-    def lose_the_token(self) -> None:
-        """As a broker does that comes back without its last second."""
-        self.oracle.owner = self.oracle.token = None
-        self.command("DEL", LANE.lease, LANE.fence)
-
-    @precondition(lambda self: self.ears)
-    @rule(data=st.data(), lease_ms=st.sampled_from([0, LEASE_MS, LEASE_MS]))
-    def hold(self, data: st.DataObject, lease_ms: int) -> None:
-        ear = self.pick(data, self.ears)
+    def hold(self, data: st.DataObject) -> None:
+        ear, lease_ms = self.ear(data), data.draw(st.sampled_from([LEASE_MS, 0]))
         self.call(lanes, "hold_lane", LANE, ear.worker, ear.token, lease_ms)
 
     # --- listening: whoever took the lane goes on with it, whether it is still theirs or not ---
 
-    @precondition(lambda self: self.ears)
-    @rule(data=st.data(), frames=st.integers(1, 3))
-    def listen(self, data: st.DataObject, frames: int) -> None:
-        self.hear(self.pick(data, self.ears), frames)
+    def ear(self, data: st.DataObject) -> Ear:
+        """Somebody who took the lane: who owns it or, now and then, anybody else."""
+        owners = [ear for ear in self.ears if ear.token == self.oracle.token]
+        return data.draw(st.sampled_from(owners or self.ears) | st.sampled_from(self.ears))
+
+    def listen(self, data: st.DataObject) -> None:
+        self.hear(self.ear(data), data.draw(st.integers(1, 3)))
 
     def hear(self, ear: Ear, frames: int) -> None:
         rows = self.command("XRANGE", LANE.stream, f"({ear.read}", "+", "COUNT", frames)
@@ -150,10 +148,8 @@ class LanesMachine(ScriptMachine):
         status = self.call(lanes, "emit_lane", LANE, ear.token, heard)
         assert status == ("ok" if owns else "fenced")
 
-    @precondition(lambda self: self.ears)
-    @rule(data=st.data())
     def checkpoint(self, data: st.DataObject) -> None:
-        ear = self.pick(data, self.ears)
+        ear = self.ear(data)
         if ear.read != "0-0":
             places = {
                 name: Saved(place.events, place.encoded()) for name, place in ear.places.items()
@@ -165,7 +161,8 @@ class LanesMachine(ScriptMachine):
     def teardown(self) -> None:
         """Whoever comes last hears all that is left, and then everything was shown once."""
         try:
-            self.let_the_lease_run_out()
+            self.command("DEL", LANE.lease)
+            self.oracle.owner = None
             last = self.hearing("last", self.acquire("last"))
             self.hear(last, 1000)
             for session in SESSIONS:
@@ -180,8 +177,8 @@ class LanesMachine(ScriptMachine):
 
 
 BOUNDED = settings(
-    max_examples=80,
-    stateful_step_count=40,
+    max_examples=100,
+    stateful_step_count=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
