@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from cli.broker import Broker, bundled_server
 from shared.broker import Pipe, connect
+
+# How fast inputs are made says something of the machine, not of what is tested.
+settings.register_profile("parley", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("parley")
 
 # Streams that their writers trim; every other key must expire by itself.
 _TRIMMED = re.compile(rb"parley:\{\d+\}:(stt|llm|tts|dead|lane:\d+)")

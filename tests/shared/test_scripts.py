@@ -1,6 +1,5 @@
 """The scripts against real brokers: who may write, and that a hand-off is one step."""
 
-import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +10,6 @@ from shared.keys import Keyspace, SessionKeys
 from shared.messages import (
     AudioChunk,
     Cleared,
-    Detached,
     Interrupted,
     Item,
     ItemAdded,
@@ -29,7 +27,6 @@ from shared.messages import (
 )
 from shared.scripts import jobs, sessions
 from shared.scripts.jobs import Emission, NewResponse, Orphan, Ownership, Progress
-from shared.scripts.sessions import Attachment
 from tests.stages import held
 
 KEYSPACE = Keyspace(shards=3, lanes=4)
@@ -345,52 +342,6 @@ async def test_only_silent_consumers_without_jobs_are_reaped(
     assert await jobs.reap(pipe, session.shard, "llm", 60_000) == 0
     assert await jobs.reap(pipe, session.shard, "llm", 0) == 1
     assert await pending(pipe, answering.owner) == 1
-
-
-# --- sessions ---
-
-
-async def test_a_session_is_resumed_only_with_its_token(pipe: Pipe, session: SessionKeys) -> None:
-    async def attach(token: str, hold: str) -> str:
-        attachment = Attachment(session, hold)
-        return await sessions.attach(pipe, attachment, gateway="gw_2", token=token, config=None)
-
-    assert await attach("guess", "att_2") == "denied"
-    assert await pipe.command("HGET", session.state, "gateway") == b"gw_1"
-    assert await attach("secret", "att_2") == "ok"
-    assert await pipe.command("HGET", session.state, "gateway") == b"gw_2"
-    assert await shown(pipe, session) == [Detached(attachment="att_2")]
-    # made again after its reply got lost
-    assert await attach("secret", "att_2") == "ok"
-    assert len(await shown(pipe, session)) == 1
-    stored = await pipe.command("HGETALL", session.state)
-    assert b"secret" not in b"".join(stored)
-
-
-async def test_opening_takes_no_existing_session(pipe: Pipe, session: SessionKeys) -> None:
-    status = await sessions.attach(
-        pipe, Attachment(session, "att_2"), gateway="gw_2", token="secret", config=SessionConfig()
-    )
-    assert status == "exists"
-    nobody = KEYSPACE.session(new_id("sess"))
-    status = await sessions.attach(pipe, held(nobody), gateway="gw_2", token="secret", config=None)
-    assert status == "gone"
-
-
-async def test_a_conversation_keeps_its_latest_items(pipe: Pipe, session: SessionKeys) -> None:
-    items = [Item(item_id=f"item_{n}", role="user", text=str(n)) for n in range(300)]
-    hold = held(session)
-    await asyncio.gather(
-        *(sessions.put_item(pipe, hold, item, ItemAdded(item=item)) for item in items)
-    )
-    order = await pipe.command("LRANGE", session.order, 0, -1)
-    assert order == [item.item_id.encode() for item in items[-256:]]
-    kept = await pipe.command("HKEYS", session.items)
-    assert sorted(kept) == sorted(order)
-    # replacing one keeps its place
-    again = Item(item_id="item_100", role="user", text="again")
-    await sessions.put_item(pipe, held(session), again, ItemAdded(item=again))
-    assert await pipe.command("LRANGE", session.order, 0, -1) == order
 
 
 async def test_every_message_rings_the_gateway(
