@@ -296,7 +296,7 @@ class JobConsumer:
         """A broker that is new or lost its data has no group; any other error is raised."""
         if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
             raise error
-        log.info("making the group of stream %s", self._stream)
+        log.debug("making the group of stream %s", self._stream)
         try:
             await self._pipe.command(
                 "XGROUP", "CREATE", self._stream, self.stage.name, "0", "MKSTREAM"
