@@ -372,7 +372,7 @@ def test_jobs_and_responses_are_as_the_oracle_says(redis_url: str) -> None:
 
 
 BOUNDED = settings(
-    max_examples=100,
+    max_examples=80,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,

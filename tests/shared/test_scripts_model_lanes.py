@@ -177,7 +177,7 @@ class LanesMachine(ScriptMachine):
 
 
 BOUNDED = settings(
-    max_examples=100,
+    max_examples=60,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,
