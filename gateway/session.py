@@ -173,7 +173,7 @@ class Session:
         modality = modality or self.config.modality
         response = NewResponse(
             response_id,
-            Item(item_id=item_id, role="assistant", status="in_progress", modality=modality),
+            Item.of(item_id=item_id, role="assistant", status="in_progress", modality=modality),
             ResponseCreated(
                 response_id=response_id,
                 item_id=item_id,

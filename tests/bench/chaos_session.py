@@ -66,7 +66,7 @@ class Session:
     def _asked(self, begun: int, asked: Turn) -> str:
         item_id, previous = f"item_u{begun}", self.history[-1].item_id if self.history else None
         said = asked.text if asked.way == "typed" else next(self._spoken)
-        self.history.append(Item(item_id=item_id, role="user", text=said))
+        self.history.append(Item.of(item_id=item_id, role="user", text=said))
         if asked.way == "spoken":
             self._add(begun, "input_audio_buffer.speech_started", item_id=item_id)
             self._add(begun, "input_audio_buffer.speech_stopped", item_id=item_id)
@@ -99,7 +99,7 @@ class Session:
         for delta in self._audio(text, whole):
             self._add(begun, "response.output_audio.delta", delta=delta, **ids)
         heard = text if whole else "You said:"
-        self.history.append(Item(item_id=item_id, role="assistant", text=heard))
+        self.history.append(Item.of(item_id=item_id, role="assistant", text=heard))
         for part in ("output_audio", "output_audio_transcript", "content_part"):
             self._add(begun, f"response.{part}.done", **ids)
         self._add(begun, "conversation.item.done", **joined)

@@ -101,7 +101,7 @@ def test_a_good_session_has_no_violation() -> None:
         (lambda s: drop(s, "response.content_part.done"), "wrong"),
         (answer_twice, "duplicated"),
         (lambda s: s.history.pop(), "lost"),
-        (lambda s: s.history.append(Item(item_id="more", role="user")), "duplicated"),
+        (lambda s: s.history.append(Item.of(item_id="more", role="user")), "duplicated"),
         (lambda s: s.history.insert(0, s.history.pop(1)), "wrong"),
     ],
 )
@@ -152,7 +152,7 @@ def test_an_error_is_a_violation_but_for_a_cancel_that_came_too_late() -> None:
 
 def test_the_history_must_be_what_was_heard() -> None:
     session = talk()
-    session.history[-1] = Item(item_id="item_a5", role="assistant", text="You said: more.")
+    session.history[-1] = Item.of(item_id="item_a5", role="assistant", text="You said: more.")
     [violation] = verdict(session)
     assert "the history says ('item_a5', 'assistant', 'You said: more.')" in violation.what
 

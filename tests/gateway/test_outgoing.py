@@ -186,19 +186,19 @@ def test_audio_goes_out_in_the_format_that_was_chosen() -> None:
 @pytest.mark.parametrize(
     ("item", "content"),
     [
-        (Item(item_id="a", role="user", text="Hi."), {"type": "input_text", "text": "Hi."}),
-        (Item(item_id="a", role="system", text="Hi."), {"type": "input_text", "text": "Hi."}),
-        (Item(item_id="a", role="assistant", text="Hi."), {"type": "output_text", "text": "Hi."}),
+        (Item.of(item_id="a", role="user", text="Hi."), {"type": "input_text", "text": "Hi."}),
+        (Item.of(item_id="a", role="system", text="Hi."), {"type": "input_text", "text": "Hi."}),
+        (Item.of(item_id="a", role="assistant", text="Hi."), {"type": "output_text", "text": "Hi."}),
         (
-            Item(item_id="a", role="assistant", text="Hi.", modality="audio"),
+            Item.of(item_id="a", role="assistant", text="Hi.", modality="audio"),
             {"type": "output_audio", "transcript": "Hi."},
         ),
         (
-            Item(item_id="a", role="user", text="Hi.", modality="audio"),
+            Item.of(item_id="a", role="user", text="Hi.", modality="audio"),
             {"type": "input_audio", "transcript": "Hi."},
         ),
         (
-            Item(item_id="a", role="user", modality="audio"),
+            Item.of(item_id="a", role="user", modality="audio"),
             {"type": "input_audio", "transcript": None},
         ),
     ],

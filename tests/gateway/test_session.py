@@ -272,7 +272,7 @@ async def test_what_the_vad_worker_says_is_passed_on(talk: Talk) -> None:
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 async def test_a_closed_session_leaves_nothing(pipe: Pipe, follower: Follower, when: str) -> None:
     async with talking(pipe, follower) as talk, talk.shown() as shown:
-        await talk.session.add_item(Item(item_id="item_1", role="user", text="Hello?"))
+        await talk.session.add_item(Item.of(item_id="item_1", role="user", text="Hello?"))
         if when != "before":
             worker = await talk.respond()
             await worker.emit(worker.text(0, "Hi."), worker.audio(0, ramp(0, 50)))
@@ -299,6 +299,6 @@ async def test_a_session_that_expired_is_over(talk: Talk) -> None:
     with pytest.raises(SessionEnded, match="expired"):
         await talk.session.respond()
     with pytest.raises(SessionEnded, match="expired"):
-        await talk.session.add_item(Item(item_id="item_1", role="user", text="Hello?"))
+        await talk.session.add_item(Item.of(item_id="item_1", role="user", text="Hello?"))
     with pytest.raises(SessionEnded, match="expired"):
         await talk.session.cancel()

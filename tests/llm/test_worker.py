@@ -172,13 +172,13 @@ async def test_history_comes_in_order_without_what_has_no_words(pipe: Pipe, redi
     engine = Storyteller()
     session = await open_session(pipe, SessionConfig(instructions="Be brief."))
     for item in (
-        Item(item_id="i1", role="user", text="Hello."),
-        Item(item_id="i2", role="assistant", text="Hi, what is it?"),
-        Item(item_id="i3", role="user", status="in_progress", modality="audio"),
+        Item.of(item_id="i1", role="user", text="Hello."),
+        Item.of(item_id="i2", role="assistant", text="Hi, what is it?"),
+        Item.of(item_id="i3", role="user", status="in_progress", modality="audio"),
     ):
         await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
     await ask(pipe, session, "Tell me a story.")
-    late = Item(item_id="i5", role="user", text="Too late.")
+    late = Item.of(item_id="i5", role="user", text="Too late.")
     await sessions.put_item(pipe, held(session), late, ItemAdded(item=late))
     async with working(start(engine, context(pipe, redis_url))):
         await until(lambda: done(pipe, "llm"))

@@ -80,7 +80,7 @@ async def scene(pipe: Pipe) -> Scene:
     job = await ask(pipe, session, "Hello?")
     token = await acquire_lane(pipe, LANE, "vad_1", 60_000)
     spoken = SttJob(session_id=session.session_id, item_id="item_1", turn=1, pcm=b"\0\0")
-    heard = Heard(session, 1, b"state", [], item=Item(item_id="item_1", role="user"), job=spoken)
+    heard = Heard(session, 1, b"state", [], item=Item.of(item_id="item_1", role="user"), job=spoken)
     assert await emit_lane(pipe, LANE, token, heard) == "ok"
     return Scene(
         pipe, session, job.response_id, await take(pipe, "llm"), await take(pipe, "stt"), token
@@ -133,7 +133,7 @@ async def _finish_turn(scene: Scene) -> object:
         scene.stt,
         scene.session,
         messages=[Transcribed(item_id="item_1", text="Hi", language="en", audio_s=1.0)],
-        item=Item(item_id="item_1", role="user", text="Hi"),
+        item=Item.of(item_id="item_1", role="user", text="Hi"),
         respond=None,
     )
 
@@ -173,7 +173,7 @@ async def _sign_in(scene: Scene) -> object:
 
 
 async def _end_response(scene: Scene) -> object:
-    item = Item(item_id="item_9", role="assistant", text="Hello.")
+    item = Item.of(item_id="item_9", role="assistant", text="Hello.")
     return await sessions.end_response(
         scene.pipe, held(scene.session), scene.response_id, item, "1-0"
     )

@@ -122,7 +122,7 @@ async def test_a_former_owner_is_fenced_and_nothing_is_emitted_twice(pipe: Pipe)
     await sessions.attach(pipe, held(session), gateway="gw", token="t", config=SessionConfig())
     token = await acquire_lane(pipe, lane, "vad_1", 60_000)
     started = SpeechStarted(item_id="item_1", turn=1, at=320)
-    item = Item(item_id="item_1", role="user", modality="audio")
+    item = Item.of(item_id="item_1", role="user", modality="audio")
     heard = Heard(session, 1, b"state", [started], interrupts=True, item=item)
     assert await emit_lane(pipe, lane, token, heard) == "ok"
     assert await emit_lane(pipe, lane, token, heard) == "repeat"

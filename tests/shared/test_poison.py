@@ -49,7 +49,7 @@ async def supervised(url: str) -> AsyncIterator[None]:
 
 async def respond(pipe: Pipe, name: str, instructions: str) -> SessionKeys:
     session = await open_session(pipe)
-    item = Item(item_id=f"item_{name}", role="assistant", status="in_progress")
+    item = Item.of(item_id=f"item_{name}", role="assistant", status="in_progress")
     response = NewResponse(
         name,
         item,

@@ -96,7 +96,7 @@ class JobsMachine(ScriptMachine):
         response_id, item_id = self.new("resp"), self.new("item")
         response = NewResponse(
             response_id,
-            Item(item_id=item_id, role="assistant", status="in_progress"),
+            Item.of(item_id=item_id, role="assistant", status="in_progress"),
             ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
             LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id),
         )
@@ -145,7 +145,7 @@ class JobsMachine(ScriptMachine):
             config = SessionConfig(voice=self.new("voice"))
             self.call(sessions, "configure", hold, config, request=request)
         else:
-            item = Item(item_id=self.new("item"), role="user", text="Hello?")
+            item = Item.of(item_id=self.new("item"), role="user", text="Hello?")
             self.call(sessions, "put_item", hold, item, ItemAdded(item=item), request=request)
 
     def create_response(self, data: st.DataObject) -> None:
@@ -162,7 +162,7 @@ class JobsMachine(ScriptMachine):
     def end_response(self, data: st.DataObject) -> None:
         hold = self.hold(data)
         response = self.pick(data, self.responses_of(hold))
-        item = Item(item_id=response.item.item_id, role="assistant", text="what was heard")
+        item = Item.of(item_id=response.item.item_id, role="assistant", text="what was heard")
         out = self.before.get(hold.keys.out, [])
         assert isinstance(out, list)
         entry = out[-1][0] if out else "0-0"
@@ -183,7 +183,7 @@ class JobsMachine(ScriptMachine):
         known = self.oracle.talk(session).session
         seq = (known.vad_seq if known else 0) + data.draw(st.sampled_from([1, 1, 0]))
         item_id = self.new("item")
-        item = Item(item_id=item_id, role="user", status="in_progress") if ends else None
+        item = Item.of(item_id=item_id, role="user", status="in_progress") if ends else None
         job = SttJob(session_id=session.session_id, item_id=item_id, turn=seq, pcm=b"")
         started = SpeechStarted(item_id=item_id, turn=seq, at=seq)
         interrupts = data.draw(st.booleans())
@@ -322,7 +322,7 @@ class JobsMachine(ScriptMachine):
             [*([delta] if text else []), *([done] if last else [])],
             [speech] if completes else [],
             Progress(len(work.text.encode()), text, segment + completes),
-            Item(item_id=job.item_id, role="assistant", text=work.text + text) if last else None,
+            Item.of(item_id=job.item_id, role="assistant", text=work.text + text) if last else None,
         )
 
     def speak(self, data: st.DataObject) -> None:
@@ -352,7 +352,7 @@ class JobsMachine(ScriptMachine):
             work.owner,
             session,
             messages=[shown],
-            item=Item(item_id=job.item_id, role="user", text="hello"),
+            item=Item.of(item_id=job.item_id, role="user", text="hello"),
             respond=self.response(session) if data.draw(st.booleans()) else None,
         )
 

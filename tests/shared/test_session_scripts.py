@@ -53,7 +53,7 @@ async def test_opening_takes_no_existing_session(pipe: Pipe, session: SessionKey
 
 
 async def test_a_conversation_keeps_its_latest_items(pipe: Pipe, session: SessionKeys) -> None:
-    items = [Item(item_id=f"item_{n}", role="user", text=str(n)) for n in range(300)]
+    items = [Item.of(item_id=f"item_{n}", role="user", text=str(n)) for n in range(300)]
     hold = held(session)
     await asyncio.gather(
         *(sessions.put_item(pipe, hold, item, ItemAdded(item=item)) for item in items)
@@ -63,6 +63,6 @@ async def test_a_conversation_keeps_its_latest_items(pipe: Pipe, session: Sessio
     kept = await pipe.command("HKEYS", session.items)
     assert sorted(kept) == sorted(order)
     # replacing one keeps its place
-    again = Item(item_id="item_100", role="user", text="again")
+    again = Item.of(item_id="item_100", role="user", text="again")
     await sessions.put_item(pipe, held(session), again, ItemAdded(item=again))
     assert await pipe.command("LRANGE", session.order, 0, -1) == order

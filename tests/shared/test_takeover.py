@@ -68,7 +68,7 @@ async def test_a_worker_ahead_of_the_brokers_text_must_begin_again(
 async def test_nothing_of_a_response_that_is_over_is_emitted(
     pipe: Pipe, session: SessionKeys, job: LlmJob, owner: Ownership
 ) -> None:
-    heard = Item(item_id=job.item_id, role="assistant", text="")
+    heard = Item.of(item_id=job.item_id, role="assistant", text="")
     await sessions.end_response(pipe, held(session), job.response_id, heard, "0-0")
     before = await shown(pipe, session)
     assert await jobs.emit(pipe, owner, saying(session, job, 0, "Hello.")) == "stale"

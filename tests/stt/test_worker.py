@@ -103,7 +103,7 @@ async def say(pipe: Pipe, session: SessionKeys, samples: int, *, respond: bool =
         respond=respond,
         marks={"speech_end": 1},
     )
-    item = Item(item_id=job.item_id, role="user", status="in_progress", modality="audio")
+    item = Item.of(item_id=job.item_id, role="user", status="in_progress", modality="audio")
     await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
     stream = session.shard.jobs("stt")
     await pipe.command("XADD", stream, "*", "m", encode(job), "epoch", 0)

@@ -101,7 +101,7 @@ class SttStage:
         transcript = await self.batcher.transcribe(utterance)
         marks["stt_end"] = now_ms()
         text = transcript.text.strip()
-        item = Item(item_id=message.item_id, role="user", text=text, modality="audio")
+        item = Item.of(item_id=message.item_id, role="user", text=text, modality="audio")
         shown = Transcribed(
             item_id=message.item_id,
             text=text,
@@ -125,7 +125,7 @@ class SttStage:
         item_id = derived_id("item", message.item_id)
         return NewResponse(
             response_id,
-            Item(item_id=item_id, role="assistant", status="in_progress", modality=config.modality),
+            Item.of(item_id=item_id, role="assistant", status="in_progress", modality=config.modality),
             ResponseCreated(
                 response_id=response_id,
                 item_id=item_id,

@@ -239,7 +239,7 @@ class Listener:
             respond=respond,
             marks=marks,
         )
-        item = Item(item_id=self._item_id, role="user", status="in_progress", modality="audio")
+        item = Item.of(item_id=self._item_id, role="user", status="in_progress", modality="audio")
         self._keep(end)
         committed = Committed(item_id=self._item_id, audio_ms=audio_ms)
         return self._tell([*messages, committed], item=item, job=job)

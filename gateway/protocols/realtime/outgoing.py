@@ -100,7 +100,7 @@ def speech(message: SpeechStarted | SpeechStopped) -> Event:
 
 def committed(message: Committed, previous: str | None) -> list[Event]:
     """The user's turn is an item; its transcript follows."""
-    item = Item(item_id=message.item_id, role="user", modality="audio")
+    item = Item.of(item_id=message.item_id, role="user", modality="audio")
     return [
         event("input_audio_buffer.committed", item_id=message.item_id, previous_item_id=previous),
         *item_added(item_json(item), previous),
