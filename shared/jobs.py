@@ -24,6 +24,7 @@ from shared.broker import BLOCK_MS, Pipe, persist, stream_entries
 from shared.keys import Keyspace, SessionKeys, Shard
 from shared.leases import LEASE_MS, ROUND_S, Standstill
 from shared.messages import (
+    AnyItem,
     Item,
     JobMessage,
     MessageError,
@@ -74,14 +75,15 @@ class Job:
         *,
         jobs: Sequence[TtsJob] = (),
         progress: Progress | None = None,
+        begins: Sequence[AnyItem] = (),
     ) -> None:
-        """Emits part of the work of a response.
+        """Emits part of the work of a response; `begins` as in `Emission`.
 
         Raises:
             Withdrawn: nothing was emitted and the handler must stop.
             ResponseDiffers: nothing was emitted and the job must be begun again.
         """
-        emission = self._emission(messages, jobs, progress, None)
+        emission = self._emission(messages, jobs, progress, begins, None)
         status = await scripts.emit(self.pipe, self.owner, emission)
         if status == "differs":
             raise ResponseDiffers
@@ -94,14 +96,15 @@ class Job:
         *,
         jobs: Sequence[TtsJob] = (),
         progress: Progress | None = None,
-        item: Item | None = None,
+        begins: Sequence[AnyItem] = (),
+        item: AnyItem | None = None,
     ) -> None:
         """Emits the last of the work of a response and acknowledges the job.
 
         Raises:
             ResponseDiffers: nothing was emitted and the job must be begun again.
         """
-        emission = self._emission(messages, jobs, progress, item)
+        emission = self._emission(messages, jobs, progress, begins, item)
         if await scripts.finish(self.pipe, self.owner, emission) == "differs":
             raise ResponseDiffers
 
@@ -118,10 +121,11 @@ class Job:
         messages: Sequence[OutMessage],
         jobs: Sequence[TtsJob],
         progress: Progress | None,
-        item: Item | None,
+        begins: Sequence[AnyItem],
+        item: AnyItem | None,
     ) -> Emission:
         response_id = getattr(self.message, "response_id", "none")
-        return Emission(self.session, response_id, messages, jobs, progress, item)
+        return Emission(self.session, response_id, messages, jobs, progress, begins, item)
 
 
 class JobStage(Protocol):

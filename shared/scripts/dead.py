@@ -63,7 +63,12 @@ async def retry(pipe: Pipe, job: DeadJob) -> RetryStatus:
         raise job.message
     session = job.shard.session(job.message.session_id)
     response_id = "" if isinstance(job.message, SttJob) else job.message.response_id
-    keys = [job.shard.dead, job.shard.jobs(job.stage), session.state]
+    keys = [
+        job.shard.dead,
+        job.shard.jobs(job.stage),
+        session.state,
+        session.response(response_id or "none"),
+    ]
     arguments: list[Argument] = [SESSION_TTL_S, job.shard.prefix, session.session_id]
     arguments += [job.entry, response_id]
     reply: bytes = await pipe.script("retry_dead", keys, arguments)

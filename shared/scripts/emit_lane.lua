@@ -22,5 +22,5 @@ if interrupts then
   if active ~= '' then show(session, out, { cancelled }) end
 end
 if item_id ~= '' then put_item(items, order, item_id, item) end
-enqueue(stt, redis.call('HGET', session, 'epoch'), jobs)
+transcribe(session, stt, redis.call('HGET', session, 'epoch'), jobs)
 return 'ok'

@@ -7,6 +7,7 @@ from typing import Literal
 from shared.broker import Argument, Pipe, fields_of
 from shared.keys import SessionKeys, Shard
 from shared.messages import (
+    AnyItem,
     Item,
     JobMessage,
     LlmJob,
@@ -61,22 +62,23 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """What one step of a job puts out."""
+    """What one step of a job puts out. `begins` are items that are new at the conversation's end;
+    `item` is written over the version of it that is there, if it still is."""
 
     session: SessionKeys
     response_id: str
     messages: Sequence[OutMessage] = ()
     jobs: Sequence[TtsJob] = ()
     progress: Progress | None = None
-    item: Item | None = None
+    begins: Sequence[AnyItem] = ()
+    item: AnyItem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewResponse:
-    """A response about to begin: its item, what the client is shown, the model's job."""
+    """A response about to begin: what the client is shown, the model's job."""
 
     response_id: str
-    item: Item
     created: ResponseCreated
     job: LlmJob
 
@@ -84,8 +86,6 @@ class NewResponse:
     def arguments(self) -> list[Argument]:
         return [
             self.response_id,
-            self.item.item_id,
-            encode(self.item),
             encode(self.created),
             encode(self.job),
         ]
@@ -103,7 +103,6 @@ async def finish(pipe: Pipe, owner: Ownership, emission: Emission) -> Status:
     Repeated after a lost reply the status is "lost".
     """
     keys, arguments = _emission(owner, emission)
-    keys.append(emission.session.items)
     item = emission.item
     arguments += [item.item_id, encode(item)] if item else ["", ""]
     return _status(await pipe.script("finish", keys, arguments))
@@ -242,6 +241,8 @@ def _emission(owner: Ownership, emission: Emission) -> tuple[list[str], list[Arg
         session.out,
         session.response(emission.response_id),
         owner.shard.jobs("tts"),
+        session.items,
+        session.order,
     ]
     progress = emission.progress
     arguments = [
@@ -251,6 +252,8 @@ def _emission(owner: Ownership, emission: Emission) -> tuple[list[str], list[Arg
         *([progress.position, progress.text, progress.segments] if progress else ["", "", ""]),
         *_messages(emission.messages),
         *_messages(emission.jobs),
+        2 * len(emission.begins),
+        *(part for item in emission.begins for part in (item.item_id, encode(item))),
     ]
     return keys, arguments
 

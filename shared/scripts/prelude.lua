@@ -13,6 +13,9 @@ local JOBS_LENGTH = 10000  -- jobs a stage may be behind
 local ITEMS_LENGTH = 256   -- items a conversation keeps
 local DEAD_LENGTH = 1000   -- jobs kept for inspection, and
 local DEAD_S = 604800      -- for how long: they hold what people said
+local ASIDES = 4           -- responses aside of the conversation at a time
+-- The epoch of jobs for a response aside: no interruption makes them stale.
+local NEVER_STALE = '9007199254740991'
 
 local cursor = 0
 
@@ -47,17 +50,72 @@ local function enqueue(stream, epoch, jobs)
   end
 end
 
--- Writes an item at the end of the conversation, or over its earlier version; the oldest go
--- when there are too many.
-local function put_item(items, order, item_id, item)
-  if redis.call('HSET', items, item_id, item) == 1 then
-    redis.call('RPUSH', order, item_id)
-    while redis.call('LLEN', order) > ITEMS_LENGTH do
-      redis.call('HDEL', items, redis.call('LPOP', order))
-    end
+-- Lets go of the oldest items when there are too many.
+local function bound_items(items, order)
+  while redis.call('LLEN', order) > ITEMS_LENGTH do
+    redis.call('HDEL', items, redis.call('LPOP', order))
   end
   redis.call('EXPIRE', items, ttl_s)
   redis.call('EXPIRE', order, ttl_s)
+end
+
+-- Writes an item at the end of the conversation, or over its earlier version.
+local function put_item(items, order, item_id, item)
+  if redis.call('HSET', items, item_id, item) == 1 then redis.call('RPUSH', order, item_id) end
+  bound_items(items, order)
+end
+
+-- Writes an item over its earlier version, if it has one.
+local function replace_item(items, item_id, item)
+  if redis.call('HEXISTS', items, item_id) == 0 then return false end
+  redis.call('HSET', items, item_id, item)
+  return true
+end
+
+-- The responses aside that are active.
+local function asides(session)
+  local list = {}
+  for id in string.gmatch(redis.call('HGET', session, 'asides') or '', '%S+') do
+    list[#list + 1] = id
+  end
+  return list
+end
+
+-- Ends a response aside; returns whether it was one.
+local function end_aside(session, response_id)
+  local left, found = {}, false
+  for _, id in ipairs(asides(session)) do
+    if id == response_id then found = true else left[#left + 1] = id end
+  end
+  if found then
+    redis.call('HSET', session, 'asides', table.concat(left, ' '))
+    redis.call('DEL', prefix .. ':response:' .. response_id)
+  end
+  return found
+end
+
+-- Gives a stage its first look at turns of the user. A response that is begun before all of
+-- them have been transcribed waits for that.
+local function transcribe(session, stt, epoch, jobs)
+  enqueue(stt, epoch, jobs)
+  if #jobs > 0 then redis.call('HINCRBY', session, 'transcribing', #jobs) end
+end
+
+-- A transcription has come to its end. With the last of them the responses that wait begin.
+local function transcribed(session)
+  local left = tonumber(redis.call('HGET', session, 'transcribing') or 0) - 1
+  redis.call('HSET', session, 'transcribing', math.max(left, 0))
+  if left > 0 then return end
+  local waiting = asides(session)
+  waiting[#waiting + 1] = redis.call('HGET', session, 'response')
+  for _, id in ipairs(waiting) do
+    local response = prefix .. ':response:' .. id
+    local job, epoch = unpack(redis.call('HMGET', response, 'job', 'epoch'))
+    if job then
+      redis.call('HDEL', response, 'job')
+      enqueue(prefix .. ':llm', epoch, { job })
+    end
+  end
 end
 
 -- Redis's own pending list says who owns a job: the consumer it was last delivered to. Which
@@ -99,20 +157,43 @@ local function interrupt(session)
   return epoch
 end
 
+-- Begins a response to the conversation as it is now, once all of it is transcribed.
+local function begin_response(keys, epoch, message, job)
+  local last = redis.call('LINDEX', keys.order, -1) or ''
+  redis.call('HSET', keys.response, 'text', '', 'segments', 0, 'after', last)
+  show(keys.session, keys.out, { message })
+  if tonumber(redis.call('HGET', keys.session, 'transcribing') or 0) > 0 then
+    redis.call('HSET', keys.response, 'job', job, 'epoch', epoch)
+  else
+    enqueue(keys.llm, epoch, { job })
+  end
+  redis.call('EXPIRE', keys.response, ttl_s)
+end
+
 -- Makes a response the session's active one and gives it to the language model.
 -- Returns 'ok', 'stale' (the epoch moved on) or 'active' (another response is).
-local function create_response(keys, epoch, response_id, item_id, item, message, job)
+local function create_response(keys, epoch, response_id, message, job)
   local now = redis.call('HGET', keys.session, 'epoch')
   if epoch ~= '' and epoch ~= now then return 'stale' end
   local active = redis.call('HGET', keys.session, 'response')
   if active == response_id then return 'ok' end  -- the reply to an earlier attempt got lost
   if active and active ~= '' then return 'active' end
   redis.call('HSET', keys.session, 'response', response_id)
-  redis.call('HSET', keys.response, 'text', '', 'segments', 0)
-  redis.call('EXPIRE', keys.response, ttl_s)
-  put_item(keys.items, keys.order, item_id, item)
-  show(keys.session, keys.out, { message })
-  enqueue(keys.llm, now, { job })
+  begin_response(keys, now, message, job)
+  return 'ok'
+end
+
+-- Begins a response aside of the conversation, whatever else is active.
+-- Returns 'ok' or 'active' (too many are aside already).
+local function create_aside(keys, response_id, message, job)
+  local active = asides(keys.session)
+  for _, id in ipairs(active) do
+    if id == response_id then return 'ok' end  -- the reply to an earlier attempt got lost
+  end
+  if #active >= ASIDES then return 'active' end
+  active[#active + 1] = response_id
+  redis.call('HSET', keys.session, 'asides', table.concat(active, ' '))
+  begin_response(keys, NEVER_STALE, message, job)
   return 'ok'
 end
 
@@ -121,18 +202,22 @@ end
 -- is over) or 'differs' (the broker lost text that this owner emitted: it must begin again from
 -- what is there).
 local function emission(last)
-  local stream, session, out, response, next_stream = unpack(KEYS)
+  local stream, session, out, response, next_stream, items, order = unpack(KEYS)
   local job = {
     group = arg(), consumer = arg(), entry = arg(), attempt = arg(), epoch = arg(),
   }
   local response_id, position, text, segments = arg(), tonumber(arg()), arg(), arg()
-  local messages, jobs = args(), args()
+  local messages, jobs, begins = args(), args(), args()
   if not owns(stream, job.group, job.consumer, job.entry, job.attempt) then
     return 'lost', job
   end
   local epoch, active = unpack(redis.call('HMGET', session, 'epoch', 'response'))
   if not epoch then return 'gone', job end
-  if epoch ~= job.epoch or active ~= response_id then return 'stale', job end
+  if job.epoch == NEVER_STALE then
+    if redis.call('EXISTS', response) == 0 then return 'stale', job end
+  elseif epoch ~= job.epoch or active ~= response_id then
+    return 'stale', job
+  end
   if position then
     local before = redis.call('HGET', response, 'text') or ''
     -- The reply to an earlier attempt got lost: what it wrote is already there. The last
@@ -142,7 +227,8 @@ local function emission(last)
     redis.call('HSET', response, 'text', before .. text, 'segments', segments)
     redis.call('EXPIRE', response, ttl_s)
   end
-  enqueue(next_stream, epoch, jobs)
+  for i = 1, #begins, 2 do put_item(items, order, begins[i], begins[i + 1]) end
+  enqueue(next_stream, job.epoch, jobs)
   show(session, out, messages)
   return 'ok', job
 end

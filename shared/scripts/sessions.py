@@ -10,12 +10,16 @@ from typing import Any, Literal
 from shared.broker import Argument, Pipe
 from shared.keys import SessionKeys
 from shared.messages import (
+    AnyItem,
     Configured,
     Detached,
     Interrupted,
     Item,
     ItemAdded,
+    ItemDeleted,
+    OutMessage,
     SessionConfig,
+    SttJob,
     Truncated,
     encode,
 )
@@ -77,20 +81,67 @@ async def configure(
     return await _run(pipe, "configure", [hold.keys.state, hold.keys.out], arguments)
 
 
-async def put_item(
-    pipe: Pipe, hold: Attachment, item: Item, shown: ItemAdded | Truncated, *, request: int = 0
-) -> Literal["ok"] | Held:
-    """Adds `item` at the conversation's end, or replaces its earlier version."""
+async def add_item(
+    pipe: Pipe,
+    hold: Attachment,
+    item: AnyItem,
+    *,
+    after: str | None = None,
+    job: SttJob | None = None,
+    request: int = 0,
+) -> Literal["ok", "exists", "unknown"] | Held:
+    """Adds `item` after the item `after`, "" for the conversation's beginning, None for its end.
+
+    `job` transcribes audio in it. "exists" if the conversation has an item of that id, "unknown" if
+    it has none `after` which to come.
+    """
+    session = hold.keys
+    keys = [session.state, session.out, session.items, session.order, session.shard.jobs("stt")]
+    arguments = [
+        *_admission(hold, request),
+        item.item_id,
+        encode(item),
+        encode(ItemAdded(item=item, after=after)),
+        "end" if after is None else "after" if after else "root",
+        after or "",
+        *([1, encode(job)] if job else [0]),
+    ]
+    return await _run(pipe, "add_item", keys, arguments)
+
+
+async def replace_item(
+    pipe: Pipe, hold: Attachment, item: AnyItem, shown: Truncated, *, request: int = 0
+) -> Literal["ok", "missing"] | Held:
+    """Replaces an item by another version of it, if the conversation still has it."""
+    session = hold.keys
+    keys = [session.state, session.out, session.items]
+    arguments = [*_admission(hold, request), item.item_id, encode(item), encode(shown)]
+    return await _run(pipe, "replace_item", keys, arguments)
+
+
+async def delete_item(
+    pipe: Pipe, hold: Attachment, item_id: str, *, request: int = 0
+) -> Literal["ok", "missing"] | Held:
+    """Takes an item out of the conversation; "missing" if it is not in it."""
     session = hold.keys
     keys = [session.state, session.out, session.items, session.order]
-    arguments = [*_admission(hold, request), item.item_id, encode(item), encode(shown)]
-    return await _run(pipe, "put_item", keys, arguments)
+    shown = ItemDeleted(item_id=item_id)
+    arguments = [*_admission(hold, request), item_id, encode(shown)]
+    return await _run(pipe, "delete_item", keys, arguments)
+
+
+async def tell(
+    pipe: Pipe, hold: Attachment, message: OutMessage, *, request: int = 0
+) -> Literal["ok"] | Held:
+    """Shows the client what it asked for."""
+    arguments = [*_admission(hold, request), encode(message)]
+    return await _run(pipe, "tell", [hold.keys.state, hold.keys.out], arguments)
 
 
 async def create_response(
     pipe: Pipe, hold: Attachment, response: NewResponse, *, request: int = 0
 ) -> Literal["ok", "active"] | Held:
-    """Begins a response; "active" if another one has not ended."""
+    """Begins a response; "active" if another one has not ended, or too many are aside."""
     session = hold.keys
     keys = [
         session.state,
@@ -100,7 +151,8 @@ async def create_response(
         session.items,
         session.order,
     ]
-    arguments = [*_admission(hold, request), *response.arguments]
+    aside = "1" if response.created.aside else "0"
+    arguments = [*_admission(hold, request), aside, *response.arguments]
     return await _run(pipe, "create_response", keys, arguments)
 
 
@@ -110,21 +162,41 @@ async def interrupt(
     reason: Literal["turn_detected", "client_cancelled"] = "client_cancelled",
     *,
     response_id: str = "",
+    aside: bool = False,
+    then: Sequence[OutMessage] = (),
     request: int = 0,
 ) -> Literal["ok", "idle"] | Held:
-    """Cancels the active response; "idle" if there is none, or it is not the one named."""
-    arguments = [*_admission(hold, request), response_id, encode(Interrupted(reason=reason))]
+    """Cancels the active response, or the one that is named, and shows what comes `then`.
+
+    "idle" if there is none, or it is not the one named.
+    """
+    cancelled = Interrupted(reason=reason, response_id=response_id if aside else "")
+    messages = [encode(message) for message in (cancelled, *then)]
+    arguments = [*_admission(hold, request), response_id, len(messages), *messages]
     return await _run(pipe, "interrupt", [hold.keys.state, hold.keys.out], arguments)
 
 
 async def end_response(
-    pipe: Pipe, hold: Attachment, response_id: str, item: Item, entry: str
+    pipe: Pipe,
+    hold: Attachment,
+    response_id: str,
+    item: Item,
+    entry: str,
+    *,
+    aside: bool = False,
 ) -> Literal["ok"] | Held:
     """Ends a response; `item` is what the client heard of it, `entry` the last of the session's
     output that was taken in."""
     session = hold.keys
     keys = [session.state, session.out, session.response(response_id), session.items]
-    arguments = [*_admission(hold, 0), response_id, item.item_id, encode(item), entry]
+    arguments = [
+        *_admission(hold, 0),
+        response_id,
+        item.item_id,
+        encode(item),
+        entry,
+        "1" if aside else "0",
+    ]
     return await _run(pipe, "end_response", keys, arguments)
 
 
