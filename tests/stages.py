@@ -61,7 +61,7 @@ def held(session: SessionKeys) -> Attachment:
 async def ask(pipe: Pipe, session: SessionKeys, question: str, output_rate: int = 24_000) -> LlmJob:
     """Puts a question into the conversation and begins a response to it."""
     item = Item.of(item_id=new_id("item"), role="user", text=question)
-    await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
+    await sessions.add_item(pipe, held(session), item)
     response_id, item_id = new_id("resp"), new_id("item")
     job = LlmJob(
         session_id=session.session_id,
@@ -71,7 +71,6 @@ async def ask(pipe: Pipe, session: SessionKeys, question: str, output_rate: int 
     )
     response = NewResponse(
         response_id,
-        Item.of(item_id=item_id, role="assistant", status="in_progress", modality="audio"),
         ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
         job,
     )

@@ -9,7 +9,6 @@ import pytest
 from shared.broker import Pipe
 from shared.messages import (
     Item,
-    ItemAdded,
     Message,
     ResponseCreated,
     SessionConfig,
@@ -176,10 +175,10 @@ async def test_history_comes_in_order_without_what_has_no_words(pipe: Pipe, redi
         Item.of(item_id="i2", role="assistant", text="Hi, what is it?"),
         Item.of(item_id="i3", role="user", status="in_progress", modality="audio"),
     ):
-        await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
+        await sessions.add_item(pipe, held(session), item)
     await ask(pipe, session, "Tell me a story.")
     late = Item.of(item_id="i5", role="user", text="Too late.")
-    await sessions.put_item(pipe, held(session), late, ItemAdded(item=late))
+    await sessions.add_item(pipe, held(session), late)
     async with working(start(engine, context(pipe, redis_url))):
         await until(lambda: done(pipe, "llm"))
     [prompt] = engine.prompts

@@ -12,7 +12,6 @@ from shared.ids import new_id
 from shared.keys import SessionKeys
 from shared.messages import (
     Item,
-    ItemAdded,
     LlmJob,
     ResponseCreated,
     SttJob,
@@ -104,7 +103,7 @@ async def say(pipe: Pipe, session: SessionKeys, samples: int, *, respond: bool =
         marks={"speech_end": 1},
     )
     item = Item.of(item_id=job.item_id, role="user", status="in_progress", modality="audio")
-    await sessions.put_item(pipe, held(session), item, ItemAdded(item=item))
+    await sessions.add_item(pipe, held(session), item)
     stream = session.shard.jobs("stt")
     await pipe.command("XADD", stream, "*", "m", encode(job), "epoch", 0)
     return job
