@@ -13,11 +13,12 @@ redis.call('HSET', items, item_id, item)
 if place == 'end' then
   redis.call('RPUSH', order, item_id)
 elseif place == 'root' then
+  bound_items(items, order, ITEMS_LENGTH - 1)  -- else it would be the first to go
   redis.call('LPUSH', order, item_id)
 else
   redis.call('LINSERT', order, 'AFTER', previous, item_id)
 end
-bound_items(items, order)
+bound_items(items, order, ITEMS_LENGTH)
 redis.call('HSET', session, 'requests', request)
 show(session, out, { message })
 transcribe(session, stt, redis.call('HGET', session, 'epoch'), args())

@@ -11,7 +11,7 @@ if known and serving == attachment then return 'ok' end  -- the reply got lost
 if how == 'open' then
   if known then return 'exists' end
   redis.call('HSET', session, 'token', token, 'config', config, 'epoch', 0, 'vad_seq', 0,
-             'response', '', 'requests', 0, 'trimmed', '0-0', 'asides', '', 'transcribing', 0)
+             'response', '', 'requests', 0, 'trimmed', '0-0', 'asides', '', 'transcribing', '')
 else
   if not known then return 'gone' end
   if known ~= token then return 'denied' end

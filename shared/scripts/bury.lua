@@ -12,5 +12,5 @@ redis.call('XTRIM', dead, 'MINID', string.format('%.0f', (redis.call('TIME')[1] 
 redis.call('EXPIRE', dead, DEAD_S)
 if redis.call('EXISTS', session) == 0 then return 'gone' end
 show(session, out, messages)
-if group == 'stt' then transcribed(session) end
+if group == 'stt' then transcribed(session, entry) end
 return 'ok'

@@ -1,4 +1,4 @@
--- Takes an item out of the conversation.
+-- Takes an item out of the conversation; goes on without memory, which it frees.
 -- KEYS: session, out, items, order
 -- ARGV: …, attachment, request, item id, message
 -- Returns 'ok', 'missing', 'gone' or 'detached'.

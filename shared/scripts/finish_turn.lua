@@ -12,7 +12,7 @@ settle(stream, group, entry)
 if redis.call('EXISTS', session) == 0 then return 'gone' end
 replace_item(items, item_id, item)
 show(session, out, messages)
-transcribed(session)
+transcribed(session, entry)
 if not respond then return 'ok' end
 local keys = {
   session = session, out = out, response = response, llm = llm, items = items, order = order,

@@ -14,6 +14,7 @@ local ITEMS_LENGTH = 256   -- items a conversation keeps
 local DEAD_LENGTH = 1000   -- jobs kept for inspection, and
 local DEAD_S = 604800      -- for how long: they hold what people said
 local ASIDES = 4           -- responses aside of the conversation at a time
+local TRANSCRIPTIONS = 256 -- of a session that responses wait for
 -- The epoch of jobs for a response aside: no interruption makes them stale.
 local NEVER_STALE = '9007199254740991'
 
@@ -44,15 +45,19 @@ local function show(session, out, messages)
   if gateway then redis.call('PUBLISH', prefix .. ':bell:' .. gateway, session_id) end
 end
 
+-- Gives a stage jobs; returns their entries.
 local function enqueue(stream, epoch, jobs)
-  for _, job in ipairs(jobs) do
-    redis.call('XADD', stream, 'MAXLEN', '~', JOBS_LENGTH, '*', 'm', job, 'epoch', epoch)
+  local entries = {}
+  for i, job in ipairs(jobs) do
+    entries[i] =
+      redis.call('XADD', stream, 'MAXLEN', '~', JOBS_LENGTH, '*', 'm', job, 'epoch', epoch)
   end
+  return entries
 end
 
--- Lets go of the oldest items when there are too many.
-local function bound_items(items, order)
-  while redis.call('LLEN', order) > ITEMS_LENGTH do
+-- Lets go of the oldest items when there are more than `most`.
+local function bound_items(items, order, most)
+  while redis.call('LLEN', order) > most do
     redis.call('HDEL', items, redis.call('LPOP', order))
   end
   redis.call('EXPIRE', items, ttl_s)
@@ -62,7 +67,7 @@ end
 -- Writes an item at the end of the conversation, or over its earlier version.
 local function put_item(items, order, item_id, item)
   if redis.call('HSET', items, item_id, item) == 1 then redis.call('RPUSH', order, item_id) end
-  bound_items(items, order)
+  bound_items(items, order, ITEMS_LENGTH)
 end
 
 -- Writes an item over its earlier version, if it has one.
@@ -72,47 +77,55 @@ local function replace_item(items, item_id, item)
   return true
 end
 
--- The responses aside that are active.
-local function asides(session)
+-- The names in a field of a hash.
+local function names(key, field)
   local list = {}
-  for id in string.gmatch(redis.call('HGET', session, 'asides') or '', '%S+') do
-    list[#list + 1] = id
+  for name in string.gmatch(redis.call('HGET', key, field) or '', '%S+') do
+    list[#list + 1] = name
   end
   return list
 end
 
--- Ends a response aside; returns whether it was one.
-local function end_aside(session, response_id)
+-- Takes a name out of a field of a hash; returns whether it was there.
+local function take_out(key, field, name)
   local left, found = {}, false
-  for _, id in ipairs(asides(session)) do
-    if id == response_id then found = true else left[#left + 1] = id end
+  for _, each in ipairs(names(key, field)) do
+    if each == name then found = true else left[#left + 1] = each end
   end
-  if found then
-    redis.call('HSET', session, 'asides', table.concat(left, ' '))
-    redis.call('DEL', prefix .. ':response:' .. response_id)
-  end
+  if found then redis.call('HSET', key, field, table.concat(left, ' ')) end
   return found
 end
 
--- Gives a stage its first look at turns of the user. A response that is begun before all of
--- them have been transcribed waits for that.
-local function transcribe(session, stt, epoch, jobs)
-  enqueue(stt, epoch, jobs)
-  if #jobs > 0 then redis.call('HINCRBY', session, 'transcribing', #jobs) end
+-- Ends a response aside; returns whether it was one.
+local function end_aside(session, response_id)
+  local found = take_out(session, 'asides', response_id)
+  if found then redis.call('DEL', prefix .. ':response:' .. response_id) end
+  return found
 end
 
--- A transcription has come to its end. With the last of them the responses that wait begin.
-local function transcribed(session)
-  local left = tonumber(redis.call('HGET', session, 'transcribing') or 0) - 1
-  redis.call('HSET', session, 'transcribing', math.max(left, 0))
-  if left > 0 then return end
-  local waiting = asides(session)
-  waiting[#waiting + 1] = redis.call('HGET', session, 'response')
-  for _, id in ipairs(waiting) do
+-- Has turns of the user transcribed. Responses that are begun meanwhile wait for it.
+local function transcribe(session, stt, epoch, jobs)
+  if #jobs == 0 then return end
+  local entries = names(session, 'transcribing')
+  for _, entry in ipairs(enqueue(stt, epoch, jobs)) do entries[#entries + 1] = entry end
+  while #entries > TRANSCRIPTIONS do table.remove(entries, 1) end
+  redis.call('HSET', session, 'transcribing', table.concat(entries, ' '))
+end
+
+-- A transcription has come to its end: responses that wait for no other begin.
+local function transcribed(session, entry)
+  take_out(session, 'transcribing', entry)
+  local unfinished = {}
+  for _, each in ipairs(names(session, 'transcribing')) do unfinished[each] = true end
+  local responses = names(session, 'asides')
+  responses[#responses + 1] = redis.call('HGET', session, 'response')
+  for _, id in ipairs(responses) do
     local response = prefix .. ':response:' .. id
     local job, epoch = unpack(redis.call('HMGET', response, 'job', 'epoch'))
-    if job then
-      redis.call('HDEL', response, 'job')
+    local waits = false
+    for _, each in ipairs(names(response, 'waits')) do waits = waits or unfinished[each] end
+    if job and not waits then
+      redis.call('HDEL', response, 'job', 'epoch', 'waits')
       enqueue(prefix .. ':llm', epoch, { job })
     end
   end
@@ -157,13 +170,15 @@ local function interrupt(session)
   return epoch
 end
 
--- Begins a response to the conversation as it is now, once all of it is transcribed.
+-- Begins a response to the conversation as it is now. The language model gets it once all of the
+-- conversation is transcribed.
 local function begin_response(keys, epoch, message, job)
   local last = redis.call('LINDEX', keys.order, -1) or ''
   redis.call('HSET', keys.response, 'text', '', 'segments', 0, 'after', last)
   show(keys.session, keys.out, { message })
-  if tonumber(redis.call('HGET', keys.session, 'transcribing') or 0) > 0 then
-    redis.call('HSET', keys.response, 'job', job, 'epoch', epoch)
+  local waits = redis.call('HGET', keys.session, 'transcribing')
+  if waits and waits ~= '' then
+    redis.call('HSET', keys.response, 'job', job, 'epoch', epoch, 'waits', waits)
   else
     enqueue(keys.llm, epoch, { job })
   end
@@ -186,7 +201,7 @@ end
 -- Begins a response aside of the conversation, whatever else is active.
 -- Returns 'ok' or 'active' (too many are aside already).
 local function create_aside(keys, response_id, message, job)
-  local active = asides(keys.session)
+  local active = names(keys.session, 'asides')
   for _, id in ipairs(active) do
     if id == response_id then return 'ok' end  -- the reply to an earlier attempt got lost
   end
