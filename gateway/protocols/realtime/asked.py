@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from openai.types.realtime import RealtimeResponseCreateParams
+
 from gateway.protocols.realtime.checks import (
     LONGEST_TEXT,
     MOST_OUTPUT_TOKENS,
@@ -47,14 +49,21 @@ class Asked:
         return json.dumps(self.shown)
 
 
-def asked(params: Json | None, configuration: Configuration, *, spoken: bool = False) -> Asked:
-    """The response that `params` of a response.create ask for, nothing in particular if None.
+def asked(
+    params: RealtimeResponseCreateParams | None,
+    configuration: Configuration,
+    *,
+    voice_locked: bool = False,
+) -> Asked:
+    """The response that a response.create asks for, nothing in particular if `params` is None.
+
+    `voice_locked` says that the session's voice was heard, and stays.
 
     Raises:
-        ProtocolError: a field that cannot be honoured, among them another voice where the session
-            has `spoken`.
+        ProtocolError: a field that cannot be honoured.
     """
-    wanted = {field: value for field, value in (params or {}).items() if value is not None}
+    given = params.model_dump(exclude_unset=True) if params else {}
+    wanted = {field: value for field, value in given.items() if value is not None}
     refuse(wanted, _REFUSED, "response")
     session = configuration.shown
     instructions = wanted.get("instructions")
@@ -65,7 +74,7 @@ def asked(params: Json | None, configuration: Configuration, *, spoken: bool = F
         how = [modality(wanted["output_modalities"], "response")]
     most = most_tokens(wanted.get("max_output_tokens", session["max_output_tokens"]), "response")
     output = (wanted.get("audio") or {}).get("output") or {}
-    voice = configuration.voice(output, "response", spoken=spoken)
+    voice = configuration.voice(output, "response", voice_locked=voice_locked)
     output_format = session["audio"]["output"]["format"]
     if output.get("format"):
         output_format = described(output["format"].get("type") or "audio/pcm")

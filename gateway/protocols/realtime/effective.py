@@ -96,12 +96,12 @@ class Configuration:
         result.shown = shown
         return result
 
-    def updated(self, update: Json, *, spoken: bool = False) -> "Configuration":
+    def updated(self, update: Json, *, voice_locked: bool = False) -> "Configuration":
         """This configuration with the fields that are present in `update`, a session of the
         protocol's types without what was not set.
 
-        "", [] and null clear what can be without, and leave everything else as it is. Once the
-        session has `spoken`, its voice stays.
+        "", [] and null clear what can be without, and leave everything else as it is.
+        `voice_locked` says that the voice was heard, and stays.
 
         Raises:
             ProtocolError: a field that cannot be honoured.
@@ -119,7 +119,7 @@ class Configuration:
             return result
         result._update_answers(update)
         result._update_tools(update)
-        result._update_speech(audio.get("output") or {}, spoken=spoken)
+        result._update_speech(audio.get("output") or {}, voice_locked=voice_locked)
         return result
 
     def _update_answers(self, update: Json) -> None:
@@ -148,19 +148,19 @@ class Configuration:
         if update.get("parallel_tool_calls") is not None:
             shown["parallel_tool_calls"] = update["parallel_tool_calls"]
 
-    def _update_speech(self, update: Json, *, spoken: bool) -> None:
+    def _update_speech(self, update: Json, *, voice_locked: bool) -> None:
         shown = self.shown["audio"]["output"]
         if update.get("format") is not None:
             shown["format"] = described(update["format"].get("type") or "audio/pcm")
         if (speed := update.get("speed")) is not None:
             shown["speed"] = within(speed, _SPEEDS, "session.audio.output.speed")
-        shown["voice"] = self.voice(update, "session", spoken=spoken)
+        shown["voice"] = self.voice(update, "session", voice_locked=voice_locked)
 
-    def voice(self, output: Json, name: str, *, spoken: bool) -> str:
+    def voice(self, output: Json, name: str, *, voice_locked: bool) -> str:
         """The voice that `output`, the `audio.output` of what the client calls `name`, asks for.
 
         Raises:
-            ProtocolError: there is no such voice here, or the session has spoken with another.
+            ProtocolError: there is no such voice here, or another was heard.
         """
         now: str = self.shown["audio"]["output"]["voice"]
         wanted = output.get("voice")
@@ -169,7 +169,7 @@ class Configuration:
         # a voice of the client's own is shown by its id, which is what all clients can read
         param = f"{name}.audio.output.voice"
         voice = self._catalog.voice(wanted if isinstance(wanted, str) else wanted["id"], param)
-        if spoken and voice != now:
+        if voice_locked and voice != now:
             raise wrong(param, f"must stay {now!r}: it was heard", code="cannot_update_voice")
         return voice
 
