@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 from gateway.playout import Playout, PlayoutError
-from shared.messages import AudioChunk, Item, Marks, ResponseCreated, TextDelta, TextDone
+from shared.audio import Int16
+from shared.messages import AudioChunk, Item, Marks, Part, ResponseCreated, TextDelta, TextDone
 
 Status = Literal["completed", "incomplete", "cancelled", "failed"]
 
@@ -17,7 +18,8 @@ class Answer:
     """What has come of a response so far.
 
     `texts` holds each segment's text; `marks` when the turn reached each stage. `sample_rate` is
-    its audio's, in Hz. `cut_at_ms` is where the client says it stopped playing, if it said so.
+    its audio's, in Hz. `aside` says that it is no part of the conversation. `cut_at_ms` is where
+    the client says it stopped playing, if it said so.
     """
 
     response_id: str
@@ -25,6 +27,7 @@ class Answer:
     modality: Literal["audio", "text"]
     sample_rate: int
     playout: Playout
+    aside: bool = False
     texts: dict[int, str] = field(default_factory=dict)
     marks: Marks = field(default_factory=dict)
     done: TextDone | None = None
@@ -34,8 +37,14 @@ class Answer:
     @classmethod
     def begun(cls, created: ResponseCreated, lead_s: float) -> "Answer":
         rate = created.output_rate
-        playout = Playout(rate, lead_s)
-        return cls(created.response_id, created.item_id, created.modality, rate, playout)
+        return cls(
+            created.response_id,
+            created.item_id,
+            created.modality,
+            rate,
+            Playout(rate, lead_s),
+            aside=created.aside,
+        )
 
     @property
     def finished(self) -> bool:
@@ -54,9 +63,9 @@ class Answer:
         """How it ends if nobody cuts it off."""
         return "completed" if self.done is None or self.done.finish == "stop" else "incomplete"
 
-    def add(self, message: TextDelta | TextDone | AudioChunk) -> TextDelta | None:
+    def add(self, message: TextDelta | TextDone | AudioChunk) -> TextDelta | TextDone | None:
         """Takes in what a worker emitted, and drops what came before: a broker that fell back by
-        a moment has its work done again. Returns the text that is new.
+        a moment has its work done again. Returns the text, or its end, that is new.
 
         Raises:
             PlayoutError: text or audio is missing.
@@ -67,11 +76,26 @@ class Answer:
         self.marks.update(message.marks)
         if isinstance(message, AudioChunk):
             self.playout.add(message.segment, message.offset, message.pcm, message.final)
-        elif self.done is None:
-            self.done = message
-            if self.modality == "audio":
-                self.playout.end(message.segments)
-        return None
+            return None
+        if self.done is not None:
+            return None
+        self.done = message
+        if self.modality == "audio":
+            self.playout.end(message.segments)
+        return message
+
+    def due(self, now_s: float) -> list[tuple[Int16, int]]:
+        """The audio to send now, in pieces: each with how many samples went out with it."""
+        sent = self.playout.sent_samples
+        audio = []
+        for piece in self.playout.take(now_s):
+            sent += len(piece.samples)
+            audio.append((piece.samples, sent))
+        return audio
+
+    def unheard_s(self, now_s: float) -> float:
+        """How long the client still plays what was sent."""
+        return (self.playout.sent_samples - self.playout.heard_samples(now_s)) / self.sample_rate
 
     def _add_text(self, delta: TextDelta) -> TextDelta | None:
         known = self._characters - delta.at
@@ -103,6 +127,6 @@ class Answer:
             item_id=self.item_id,
             role="assistant",
             status="completed" if status == "completed" else "incomplete",
-            text=text,
-            modality=self.modality,
+            parts=[Part(modality=self.modality, text=text)],
+            audio_ms=self.sent_ms if self.modality == "audio" else 0,
         )

@@ -198,7 +198,7 @@ class Playout:
             if not segment.final:
                 length = max(length, math.ceil(len(text) / CHARACTERS_PER_S * self._rate))
             if samples < length:
-                return (heard + _words(text, len(text) * samples // length)).strip()
+                return (heard + words_until(text, len(text) * samples // length)).strip()
             heard += text
             samples -= length
         return heard.strip()
@@ -242,7 +242,7 @@ class Playout:
         )
 
 
-def _words(text: str, characters: int) -> str:
+def words_until(text: str, characters: int) -> str:
     """`text` up to the end of the last word that lies within its first `characters`."""
     end = 0
     for word in _WORD.finditer(text):

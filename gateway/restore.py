@@ -5,10 +5,12 @@ aloud, and what that one left half shown is named.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.answer import Answer, Status
+from gateway.asides import Asides
 from gateway.cursor import Cursor
+from gateway.happenings import ResponseEnded
 from shared.messages import (
     AudioChunk,
     Interrupted,
@@ -34,13 +36,16 @@ class Ending:
 
 @dataclass(slots=True)
 class Restored:
-    """Where a session stands: the response at hand, how it was created, its end if it has one, and
-    the message taken in last. Of the end and of that message the client has seen a part, or all.
+    """Where a session stands: the response at hand, how it was created, its end if it has one, the
+    responses aside and how they were created, and the message taken in last. Of the end and of
+    that message the client has seen a part, or all.
     """
 
     answer: Answer | None = None
     created: ResponseCreated | None = None
     ending: Ending | None = None
+    asides: Asides = field(default_factory=Asides)
+    begun: dict[str, ResponseCreated] = field(default_factory=dict)
     last: OutMessage | None = None
 
 
@@ -55,8 +60,11 @@ def restore(output: Output, cursor: Cursor, lead_s: float) -> Restored:
     for entry, message in output:
         if restored.ending is not None:  # that end was shown before this entry was taken in
             restored.answer = restored.ending = None
-        _follow(restored, message, lead_s)
         restored.last = message if entry == cursor.entry else None
+        if not restored.asides.concern(message):
+            _follow(restored, message, lead_s)
+        elif restored.last is None:
+            _follow_aside(restored, message)
     answer = restored.answer
     if answer is None:
         return restored
@@ -64,6 +72,14 @@ def restore(output: Output, cursor: Cursor, lead_s: float) -> Restored:
         restored.ending = Ending(answer.natural_end)
     answer.playout.skip(cursor.samples)
     return restored
+
+
+def _follow_aside(restored: Restored, message: OutMessage) -> None:
+    if isinstance(message, ResponseCreated):
+        restored.begun[message.response_id] = message
+    for event in restored.asides.take(message) or []:
+        if isinstance(event, ResponseEnded):
+            del restored.begun[event.answer.response_id]
 
 
 def _follow(restored: Restored, message: OutMessage, lead_s: float) -> None:

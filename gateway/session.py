@@ -1,6 +1,6 @@
 """One voice session as every client protocol sees it.
 
-A protocol pushes audio and commands in and shows the events that come out. What the broker holds
+A protocol pushes audio and requests in and shows the events that come out. What the broker holds
 is the session; this object is only the gateway's end of it, and another may go on in its place.
 """
 
@@ -8,47 +8,69 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 
 from gateway.answer import Answer, Status
+from gateway.asides import Asides
+from gateway.conversation import Conversation
 from gateway.follower import Inbox
 from gateway.happenings import AudioOut, ClientEvent, ResponseEnded, TakenOver, still_ours
+from gateway.idle import Idle
 from gateway.playout import PlayoutError
 from gateway.restore import Restored
+from gateway.voice import Voice
 from shared.audio import AudioError, Int16
 from shared.broker import Pipe
 from shared.ids import new_id, now_ms
 from shared.lanes import LaneWriter
 from shared.messages import (
+    AnyItem,
     AudioChunk,
-    Command,
+    Committed,
     Detached,
-    Frame,
     Interrupted,
     Item,
-    ItemAdded,
     LlmJob,
+    Modality,
     OutMessage,
+    OutputCleared,
     ResponseCreated,
     ResponseFailed,
     SessionConfig,
+    SpeechStarted,
     TextDelta,
     TextDone,
-    Truncated,
+    Tooling,
     decode,
 )
 from shared.scripts import sessions as scripts
 from shared.scripts.jobs import NewResponse
 from shared.scripts.sessions import Attachment
 
-# Audio that the broker has not taken yet, over all sessions: about half an hour of one voice.
-_MOST_WAITING_BYTES = 64 * 2**20
-
 _NOTHING = np.empty(0, np.int16)
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A response as its client asks for it; what is None is as the session says.
+
+    `input` is what to answer in place of the conversation. One `aside` is no part of the
+    conversation. `output_rate` is its audio's, in Hz; `protocol` as in `ResponseCreated`.
+    """
+
+    instructions: str | None = None
+    modality: Modality | None = None
+    max_output_tokens: int | None = None
+    tooling: Tooling | None = None
+    voice: str | None = None
+    output_rate: int | None = None
+    input: list[AnyItem] | None = None
+    aside: bool = False
+    protocol: str = ""
 
 
 class Session:
@@ -77,126 +99,81 @@ class Session:
         self.hold = hold
         self.inbox = inbox
         self.entry = inbox.read
+        self.voice = Voice(hold.keys.session_id, lanes, config)
+        self.conversation = Conversation(pipe, hold)
         self._pipe = pipe
-        self._lanes = lanes
         self._lead_s = lead_s
         self._clock = clock
-        self._at = 0
         self.fresh = restored is None
         self._restored = restored
         self._attached = restored is None
         self._answer = restored.answer if restored else None
+        self._asides = restored.asides if restored else Asides()
         self._last_answer: Answer | None = None
         self._postponed: tuple[str, OutMessage] | None = None
-
-    @property
-    def created(self) -> ResponseCreated | None:
-        """The beginning of the response that a resumed session has at hand."""
-        return self._restored.created if self._restored and self._answer else None
+        self._idle = Idle()
 
     # --- in ---
 
-    def push(self, samples: Int16) -> None:
-        """Takes 16 kHz audio from the microphone.
-
-        While the broker is away audio is kept, up to a bound shared by all sessions; beyond it
-        frames are dropped, which the VAD worker hears as silence.
-        """
-        frame = Frame(self.keys.session_id, self._at, samples.tobytes(), now_ms())
-        self._at += len(samples)
-        if self._lanes.waiting_bytes < _MOST_WAITING_BYTES:
-            self._lanes.append(frame)
-
-    def seek(self, at: int) -> None:
-        """The audio pushed next belongs at sample `at` of the session."""
-        self._at = at
-
     def open(self) -> None:
         """Begins a new session."""
-        self._append("open")
-
-    async def command(
-        self,
-        action: Literal["configure", "commit", "clear", "close"],
-        reference: str | None = None,
-        *,
-        request: int = 0,
-    ) -> None:
-        """A step that keeps its place among the frames; a refused commit names `reference`.
-
-        Returns when the broker has it.
-        """
-        self._append(action, reference, request)
-        await self._lanes.written(self.keys.session_id)
-
-    def _append(
-        self,
-        action: Literal["open", "configure", "commit", "clear", "close"],
-        reference: str | None = None,
-        request: int = 0,
-    ) -> None:
-        self._lanes.append(
-            Command(
-                self.keys.session_id,
-                self._at,
-                action,
-                self.config.turn_detection,
-                self.config.language,
-                self.config.transcription_prompt,
-                reference,
-                request,
-            )
-        )
+        self.voice.append("open")
 
     async def configure(self, config: SessionConfig, *, request: int = 0) -> None:
         """Replaces the configuration, from here on in the audio."""
-        self.config = config
+        self.config = self.voice.config = config
         # first the lane, so that a request whose script has run is in it
-        await self.command("configure", request=request)
+        await self.voice.command("configure", request=request)
         still_ours(await scripts.configure(self._pipe, self.hold, config, request=request))
 
-    async def add_item(self, item: Item, *, request: int = 0) -> None:
-        """Adds an item at the end of the conversation; starts nothing."""
-        shown = ItemAdded(item=item)
-        still_ours(await scripts.put_item(self._pipe, self.hold, item, shown, request=request))
-
-    async def respond(
-        self,
-        *,
-        instructions: str | None = None,
-        modality: Literal["audio", "text"] | None = None,
-        max_output_tokens: int | None = None,
-        request: int = 0,
-    ) -> bool:
-        """Begins a response; False if one is active."""
+    async def respond(self, wanted: Wanted = Wanted(), *, request: int = 0) -> bool:
+        """Begins a response; False if one is active, or too many are aside."""
         response_id, item_id = new_id("resp"), new_id("item")
-        modality = modality or self.config.modality
+        output_rate = wanted.output_rate or self.config.output_rate
         response = NewResponse(
             response_id,
-            Item.of(item_id=item_id, role="assistant", status="in_progress", modality=modality),
             ResponseCreated(
                 response_id=response_id,
                 item_id=item_id,
-                modality=modality,
-                output_rate=self.config.output_rate,
+                modality=wanted.modality or self.config.modality,
+                output_rate=output_rate,
+                aside=wanted.aside,
+                protocol=wanted.protocol,
             ),
             LlmJob(
                 session_id=self.keys.session_id,
                 response_id=response_id,
                 item_id=item_id,
-                instructions=instructions,
-                modality=modality,
-                max_output_tokens=max_output_tokens,
-                output_rate=self.config.output_rate,
+                instructions=wanted.instructions,
+                modality=wanted.modality or self.config.modality,
+                max_output_tokens=wanted.max_output_tokens,
+                tooling=wanted.tooling,
+                voice=wanted.voice,
+                input=wanted.input,
+                aside=wanted.aside,
+                output_rate=output_rate,
             ),
         )
         status = await scripts.create_response(self._pipe, self.hold, response, request=request)
         return still_ours(status) == "ok"
 
     async def cancel(self, response_id: str | None = None, *, request: int = 0) -> bool:
-        """Cancels the active response; False if there is none, or it is not the one named."""
+        """Cancels the conversation's active response, or the one that is named; False if there
+        is none, or another is."""
+        return await self._interrupt(response_id or "", request=request)
+
+    async def clear_output(self, *, request: int = 0) -> bool:
+        """Throws away what is still to be heard of the answer being given; False if none is."""
+        answer = self._answer
+        if answer is None:
+            return False
+        cleared = OutputCleared(response_id=answer.response_id)
+        return await self._interrupt(answer.response_id, cleared, request=request)
+
+    async def _interrupt(self, response_id: str, *then: OutMessage, request: int = 0) -> bool:
+        aside = response_id in self._asides
         status = await scripts.interrupt(
-            self._pipe, self.hold, response_id=response_id or "", request=request
+            self._pipe, self.hold, response_id=response_id, aside=aside, then=then, request=request
         )
         return still_ours(status) == "ok"
 
@@ -208,19 +185,32 @@ class Session:
         return None
 
     async def truncate(self, answer: Answer, audio_end_ms: int, *, request: int = 0) -> None:
-        """Cuts a spoken answer to what the client says it played."""
+        """Cuts a spoken answer to what the client says it played; ItemError if it is gone."""
         answer.cut_at_ms = audio_end_ms
-        item = answer.item("incomplete", answer.whole())
-        shown = Truncated(item_id=item.item_id, audio_end_ms=audio_end_ms)
-        still_ours(await scripts.put_item(self._pipe, self.hold, item, shown, request=request))
+        cut = answer.item("incomplete", answer.whole())
+        await self.conversation.replace(cut, audio_end_ms, request=request)
 
     async def close(self) -> None:
         """Ends the session and removes what the broker holds of it, unless another connection
         goes on with it."""
         if await scripts.close(self._pipe, self.hold) != "detached":
-            await self.command("close")
+            await self.voice.command("close")
 
     # --- out ---
+
+    @property
+    def created(self) -> list[ResponseCreated]:
+        """The beginnings of the responses that a resumed session has at hand."""
+        restored = self._restored
+        if restored is None:
+            return []
+        main = [restored.created] if restored.created and self._answer else []
+        return [*main, *restored.begun.values()]
+
+    def has_words(self, response_id: str) -> bool:
+        """Whether anything was said yet in a response at hand."""
+        answer = self._asides.get(response_id, self._answer)
+        return bool(answer and answer.texts)
 
     async def events(self) -> AsyncIterator[ClientEvent]:
         """What the client must be shown, in order, and its audio when it is due.
@@ -237,6 +227,7 @@ class Session:
                 yield audio
             if (ended := await self.conclude()) is not None:
                 yield ended
+            self._time_out()
 
     def pull(self, samples: int) -> Int16:
         """The next `samples` of the answer, for a client that sets the pace: fewer only at the
@@ -253,6 +244,8 @@ class Session:
         answer = self._answer
         if answer is None or not answer.finished:
             return None
+        now_s = self._clock()
+        self._idle.begin(now_s + answer.unheard_s(now_s), self.voice.at)
         return await self._end(answer, answer.natural_end, answer.whole())
 
     async def left_over(self) -> list[ClientEvent]:
@@ -267,11 +260,12 @@ class Session:
             text = answer.heard(self._clock()) if cut else answer.whole()
             shown.append(await self._end(answer, ending.status, text, ending.reason))
         if restored.last is not None:
-            shown.append(restored.last)
+            aside = await self._take_aside(restored.last)
+            shown += [restored.last] if aside is None else aside
         return shown
 
     async def _next(self) -> tuple[str, OutMessage] | None:
-        """The next message with its entry, or None when audio is due first."""
+        """The next message with its entry, or None when something is due first."""
         due_s = self._due_in_s()
         if self._postponed is None:
             try:
@@ -286,34 +280,42 @@ class Session:
         return postponed
 
     def _due_in_s(self) -> float | None:
-        """How long until audio is due; None if none is."""
-        if self._lead_s is None or self._answer is None:
-            return None
-        now_s = self._clock()
-        due_at_s = self._answer.playout.next_at(now_s)
-        return None if due_at_s is None else max(due_at_s - now_s, 0)
+        """How long until audio is due, or the user's silence is too long; None if neither is."""
+        answer, due_at_s = self._answer, self._idle.due_at_s(self._patience_ms)
+        if answer is not None and self._lead_s is not None:
+            due_at_s = answer.playout.next_at(self._clock())
+        return None if due_at_s is None else max(due_at_s - self._clock(), 0)
+
+    @property
+    def _patience_ms(self) -> int | None:
+        detection = self.config.turn_detection
+        return detection.idle_timeout_ms if detection else None
+
+    def _time_out(self) -> None:
+        since = self._idle.take(self._clock(), self._patience_ms)
+        if since is not None:
+            self.voice.append("timeout", since=since)
 
     def _due(self) -> list[AudioOut]:
         answer = self._answer
         if answer is None or self._lead_s is None:
             return []
-        sent = answer.playout.sent_samples
-        pieces = answer.playout.take(self._clock())
-        if pieces:
+        audio = answer.due(self._clock())
+        if audio:
             answer.marks.setdefault("audio_out", now_ms())
-        audio = []
-        for piece in pieces:
-            sent += len(piece.samples)
-            audio.append(AudioOut(answer, piece.samples, sent))
-        return audio
+        return [AudioOut(answer, samples, sent) for samples, sent in audio]
 
     async def _take_in(self, entry: str, message: OutMessage) -> list[ClientEvent]:
-        """Follows the answer; whatever belongs to one that is over is dropped."""
-        if isinstance(message, ResponseCreated) and self._due_in_s() is not None:
+        """Follows the answers; whatever belongs to one that is over is dropped."""
+        begins = isinstance(message, ResponseCreated) and not message.aside
+        if begins and self._answer is not None and self._due_in_s() is not None:
             # the session went on while its client was away: first the rest of what it missed
             self._postponed = (entry, message)
             return []
         self.entry = entry
+        aside = await self._take_aside(message)
+        if aside is not None:
+            return aside
         match message:
             case Detached():
                 self._check_attachment(message)
@@ -324,8 +326,17 @@ class Session:
                 return await self._cut(message)
             case TextDelta() | TextDone() | AudioChunk() | ResponseFailed():
                 return await self._go_on(message)
-            case _:
-                return [message]
+            case SpeechStarted() | Committed():
+                self._idle.end()
+        return [message]
+
+    async def _take_aside(self, message: OutMessage) -> list[ClientEvent] | None:
+        """What comes of a message for a response aside; None if it is for none."""
+        events = self._asides.take(message)
+        for event in events or []:
+            if isinstance(event, ResponseEnded):
+                await self._settle(event)
+        return events
 
     def _check_attachment(self, message: Detached) -> None:
         if message.attachment == self.hold.attachment_id:
@@ -334,6 +345,7 @@ class Session:
             raise TakenOver("another connection has taken the session over")
 
     async def _begin(self, created: ResponseCreated) -> list[ClientEvent]:
+        self._idle.end()
         before = self._answer
         if before is not None and before.response_id == created.response_id:
             return []  # a broker that fell back by a moment has its work done again
@@ -355,9 +367,7 @@ class Session:
             fresh = answer.add(message)
         except (PlayoutError, AudioError) as error:
             return [await self._fail(answer, f"a part of it was lost: {error}")]
-        if isinstance(message, TextDelta):
-            return [] if fresh is None else [fresh]
-        return [message]
+        return [] if fresh is None else [fresh]
 
     async def _cut(self, message: Interrupted) -> list[ClientEvent]:
         answer = self._answer
@@ -374,13 +384,21 @@ class Session:
     async def _end(
         self, answer: Answer, status: Status, text: str, reason: str = ""
     ) -> ResponseEnded:
-        item = answer.item(status, text)
-        still_ours(
-            await scripts.end_response(self._pipe, self.hold, answer.response_id, item, self.entry)
-        )
+        ended = ResponseEnded(answer, status, text, reason)
+        await self._settle(ended)
         if not self.fresh:
             # the gateway before may have ended it, by its own clock, and not have said so
-            saved = await self._pipe.command("HGET", self.keys.items, item.item_id)
+            saved = await self._pipe.command("HGET", self.keys.items, answer.item_id)
             text = text if saved is None else decode(saved, Item).text or ""
+            ended = ResponseEnded(answer, status, text, reason)
         self._answer, self._last_answer = None, answer
-        return ResponseEnded(answer, status, text, reason)
+        return ended
+
+    async def _settle(self, ended: ResponseEnded) -> None:
+        """The broker lets go of the response, and keeps what was heard of it."""
+        answer = ended.answer
+        item = answer.item(ended.status, ended.text)
+        status = await scripts.end_response(
+            self._pipe, self.hold, answer.response_id, item, self.entry, aside=answer.aside
+        )
+        still_ours(status)

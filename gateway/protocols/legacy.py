@@ -7,6 +7,7 @@ last frame of audio had, the last one padded with silence, then the four bytes `
 
 from starlette.websockets import WebSocket
 
+from gateway.access import Exceeded, Grant
 from gateway.happenings import ResponseEnded
 from gateway.hub import Hub
 from gateway.protocols import wire
@@ -24,26 +25,33 @@ async def serve(socket: WebSocket, hub: Hub) -> None:
         turn_detection=TurnDetection(silence_ms=hub.settings.silence_ms),
         output_rate=SAMPLE_RATE,
     )
-    opened = await wire.admit(socket, hub.open(config, lead_s=None))
-    if opened is not None:
-        session, _ = opened
-        await wire.hold(socket, hub, session, _converse, resumable=False)
 
+    async def opening(grant: Grant) -> tuple[Session, _Connection]:
+        session, _ = await hub.open(config, lead_s=None)
+        return session, _Connection(session, grant)
 
-async def _converse(client: Client, session: Session) -> None:
-    connection = _Connection(client, session)
-    await wire.both(connection.listen(), connection.follow())
+    await wire.serve(socket, hub, opening, resumable=False)
 
 
 class _Connection:
     """One connection: a frame in, at most one frame out."""
 
-    def __init__(self, client: Client, session: Session) -> None:
-        self._client = client
+    _client: Client
+
+    def __init__(self, session: Session, grant: Grant) -> None:
         self._session = session
+        self._grant = grant
         self._frame_samples = 0
         self._answering = False
         self._over = False
+
+    async def converse(self, client: Client) -> None:
+        """Takes frames in and sends frames out."""
+        self._client = client
+        await wire.both(self.listen(), self.follow())
+
+    async def part(self, ended: Exceeded) -> None:
+        """The protocol has no word for it; the reason of the close frame says it."""
 
     async def follow(self) -> None:
         """Keeps the answer up to date; its audio goes out as the client's frames come in."""
@@ -60,7 +68,8 @@ class _Connection:
             samples = pcm16(frame[: len(frame) & ~1])  # half a sample cannot be played
             if len(samples):
                 self._frame_samples = len(samples)
-                self._session.push(samples)
+                self._grant.hear(len(samples))
+                self._session.voice.push(samples)
             await self._reply()
 
     async def _reply(self) -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from gateway.follower import Follower
 from gateway.happenings import AudioOut, ClientEvent, ResponseEnded
-from gateway.session import Session
+from gateway.session import Session, Wanted
 from shared.audio import Int16
 from shared.broker import Pipe, fields_of
 from shared.ids import new_id
@@ -81,11 +81,15 @@ class Worker:
         self._pipe = pipe
         self._keys = keys
         self._owner = owner
-        self.response_id, self.item_id = job.response_id, job.item_id
+        self.response_id, self.item_id, self.aside = job.response_id, job.item_id, job.aside
         self._said = 0
 
     async def emit(self, *messages: OutMessage) -> Status:
-        emission = Emission(self._keys, self.response_id, messages)
+        begun = any(isinstance(m, TextDelta) and not m.at for m in messages)
+        item = Item.of(self.item_id, "assistant", status="in_progress")
+        begins = [item] if begun and not self.aside else []
+        begins += [call for m in messages if isinstance(m, TextDone) for call in m.calls]
+        emission = Emission(self._keys, self.response_id, messages, begins=begins)
         return await jobs.emit(self._pipe, self._owner, emission)
 
     def text(self, segment: int, text: str) -> TextDelta:
@@ -140,7 +144,7 @@ class Talk:
 
     async def respond(self, modality: Literal["audio", "text"] = "audio") -> Worker:
         """Begins a response and returns the worker that has it."""
-        assert await self.session.respond(modality=modality)
+        assert await self.session.respond(Wanted(modality=modality))
         return await self.worker()
 
     @asynccontextmanager

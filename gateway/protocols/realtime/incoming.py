@@ -4,26 +4,30 @@ The check is strict: a string is no number, and a field that the protocol does n
 error, so that a misspelt one is not taken for a wish granted.
 """
 
-import base64
 from collections import Counter
 from typing import Any, Literal
 
 import pydantic
 import pydantic_core
 from openai.types.realtime import (
+    ConversationItem,
     ConversationItemCreateEvent,
+    ConversationItemDeleteEvent,
+    ConversationItemRetrieveEvent,
     ConversationItemTruncateEvent,
     InputAudioBufferAppendEvent,
     InputAudioBufferClearEvent,
     InputAudioBufferCommitEvent,
+    OutputAudioBufferClearEvent,
+    RealtimeResponseCreateParams,
     RealtimeSessionCreateRequest,
+    RealtimeTranscriptionSessionCreateRequest,
     ResponseCancelEvent,
     ResponseCreateEvent,
     SessionUpdateEvent,
 )
 
-from shared.ids import new_id
-from shared.messages import Item
+from gateway.protocols.realtime.errors import ProtocolError
 
 
 class RealtimeSession(RealtimeSessionCreateRequest):
@@ -33,9 +37,22 @@ class RealtimeSession(RealtimeSessionCreateRequest):
 
 
 class SessionUpdate(SessionUpdateEvent):
-    """An update of a session that talks."""
+    """An update of a session that talks, or of one that only transcribes."""
 
-    session: RealtimeSession
+    session: RealtimeSession | RealtimeTranscriptionSessionCreateRequest
+
+
+class ResponseWishes(RealtimeResponseCreateParams):
+    """What a response is to be. Its input may refer to items by their ids, for which the
+    package has no type: `items` reads it."""
+
+    input: list[dict[str, Any]] | None = None  # type: ignore[assignment]
+
+
+class ResponseCreate(ResponseCreateEvent):
+    """A response is asked for."""
+
+    response: ResponseWishes | None = None
 
 
 ClientEvent = (
@@ -43,9 +60,12 @@ ClientEvent = (
     | InputAudioBufferAppendEvent
     | InputAudioBufferCommitEvent
     | InputAudioBufferClearEvent
+    | OutputAudioBufferClearEvent
     | ConversationItemCreateEvent
+    | ConversationItemRetrieveEvent
+    | ConversationItemDeleteEvent
     | ConversationItemTruncateEvent
-    | ResponseCreateEvent
+    | ResponseCreate
     | ResponseCancelEvent
 )
 
@@ -54,42 +74,19 @@ _MODELS: dict[str, type[ClientEvent]] = {
     "input_audio_buffer.append": InputAudioBufferAppendEvent,
     "input_audio_buffer.commit": InputAudioBufferCommitEvent,
     "input_audio_buffer.clear": InputAudioBufferClearEvent,
+    "output_audio_buffer.clear": OutputAudioBufferClearEvent,
     "conversation.item.create": ConversationItemCreateEvent,
+    "conversation.item.retrieve": ConversationItemRetrieveEvent,
+    "conversation.item.delete": ConversationItemDeleteEvent,
     "conversation.item.truncate": ConversationItemTruncateEvent,
-    "response.create": ResponseCreateEvent,
+    "response.create": ResponseCreate,
     "response.cancel": ResponseCancelEvent,
 }
 
-_LONGEST_TEXT = 32_768
-
-# Which field of a content part holds its words.
-_WORDS = {
-    "input_text": "text",
-    "output_text": "text",
-    "input_audio": "transcript",
-    "output_audio": "transcript",
-}
+_ITEM: pydantic.TypeAdapter[ConversationItem] = pydantic.TypeAdapter(ConversationItem)
+_LONGEST_REFERENCE = 512
 
 _CODES = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
-
-
-class ProtocolError(Exception):
-    """What a client sent cannot be done: `message` says why in a sentence, `param` names the
-    field, `code` is the protocol's own where it has one."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str = "invalid_value",
-        param: str | None = None,
-        event_id: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.param = param
-        self.event_id = event_id
 
 
 def parse(text: str) -> ClientEvent:
@@ -105,8 +102,7 @@ def parse(text: str) -> ClientEvent:
         raise ProtocolError(f"the event is not valid JSON: {error}", code="invalid_json") from error
     if not isinstance(fields, dict):
         raise ProtocolError("an event must be a JSON object with a type")
-    event_id = fields.get("event_id")
-    event_id = event_id if isinstance(event_id, str) else None
+    event_id = reference(fields.get("event_id"))
     kind = fields.get("type")
     model = _MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:
@@ -122,50 +118,25 @@ def parse(text: str) -> ClientEvent:
         raise problem from error
 
 
-def audio_bytes(event: InputAudioBufferAppendEvent) -> bytes:
-    """The audio of an append.
+def reference(event_id: Any) -> str | None:
+    """A client's own name for an event, if it is one and short enough to be sent back."""
+    return event_id if isinstance(event_id, str) and len(event_id) <= _LONGEST_REFERENCE else None
+
+
+def item_fields(given: dict[str, Any], name: str) -> dict[str, Any]:
+    """An item inside another event, which the client calls `name`, checked like one of its own.
 
     Raises:
-        ProtocolError: `audio` is not base64.
+        ProtocolError: a field that is missing, unknown or wrong.
     """
     try:
-        return base64.b64decode(event.audio, validate=True)
-    except ValueError as error:
-        raise ProtocolError(f"audio must be base64: {error}", param="audio") from error
-
-
-def item_of(event: ConversationItemCreateEvent) -> Item:
-    """The message that a client adds to the conversation; it gets an id if it brings none.
-
-    Raises:
-        ProtocolError: an item of another kind, or content that is not words.
-    """
-    fields = event.item.model_dump(exclude_none=True)
-    if fields["type"] != "message":
-        raise ProtocolError(
-            f"item.type: {fields['type']} is not supported by this server", param="item.type"
-        )
-    texts = []
-    for index, part in enumerate(fields["content"]):
-        words = part.get(_WORDS.get(part.get("type"), ""))
-        if words is None or "audio" in part:
-            name = f"item.content.{index}"
-            raise ProtocolError(
-                f"{name} must be text, or audio that is given by its transcript alone", param=name
-            )
-        texts.append(words)
-    text = "\n".join(texts)
-    if len(text) > _LONGEST_TEXT:
-        raise ProtocolError(
-            f"item.content must hold at most {_LONGEST_TEXT} characters", param="item.content"
-        )
-    spoken = bool(texts) and all(part["type"].endswith("_audio") for part in fields["content"])
-    return Item(
-        item_id=fields.get("id") or new_id("item"),
-        role=fields["role"],
-        text=text,
-        modality="audio" if spoken else "text",
-    )
+        item = _ITEM.validate_json(pydantic_core.to_json(given), strict=True, extra="forbid")
+    except pydantic.ValidationError as error:
+        problem = _explained([_Problem(found, given) for found in error.errors()])
+        param = f"{name}.{problem.param}" if problem.param else name
+        raise ProtocolError(f"{name}.{problem.message}", code=problem.code, param=param) from error
+    fields: dict[str, Any] = item.model_dump(exclude_none=True)
+    return fields
 
 
 class _Problem:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.hub import RESUME_WITHIN_S, Resumed
 from gateway.protocols.realtime.effective import Configuration
-from gateway.protocols.realtime.outgoing import Event, event
+from gateway.protocols.realtime.events import Event, event
 from gateway.session import Session
 
 _SUBPROTOCOL = "parley-resume."
