@@ -175,10 +175,7 @@ class Requests:
             protocol=wishes.protocol,
         )
         if not await self._session.respond(wanted, request=self._number):
-            raise ProtocolError(
-                "Conversation already has an active response in progress",
-                code="conversation_already_has_active_response",
-            )
+            raise _active(aside=wishes.aside)
 
     async def _input(self, given: list[items.Json] | None) -> list[AnyItem] | None:
         """The items to answer in place of the conversation."""
@@ -291,6 +288,18 @@ def _check_end(audio_end_ms: int, sent_ms: int) -> None:
             f"audio_end_ms must be from 0 to {sent_ms}, the audio sent so far",
             param="audio_end_ms",
         )
+
+
+def _active(*, aside: bool) -> ProtocolError:
+    if aside:
+        return ProtocolError(
+            "too many responses outside the conversation are in progress",
+            code="rate_limit_exceeded",
+        )
+    return ProtocolError(
+        "Conversation already has an active response in progress",
+        code="conversation_already_has_active_response",
+    )
 
 
 def _unknown(action: str) -> ProtocolError:

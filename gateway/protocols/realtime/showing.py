@@ -152,8 +152,7 @@ class Showing:
         view = self._views.pop(end.answer.response_id, None)
         if view is None:
             return []
-        previous = self._join(view, view.item_id) if view.begun else None
-        events = view.ended(end, previous)
+        events = view.ended(end, self._before(view.item_id))
         self._trace(end)
         if self._timings:
             ids = {"response_id": view.response_id, "item_id": view.item_id}
@@ -188,7 +187,11 @@ class Showing:
             elif after in self._order:
                 place = self._order.index(after) + 1
             self._order.insert(place, item_id)
-        place = self._order.index(item_id)
+        return self._before(item_id)
+
+    def _before(self, item_id: str) -> str | None:
+        """The item before this one, if both are in the conversation."""
+        place = self._order.index(item_id) if item_id in self._order else 0
         return self._order[place - 1] if place else None
 
     def _remove(self, item_id: str) -> None:
