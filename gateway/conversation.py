@@ -77,15 +77,16 @@ class Conversation:
 
     async def cut(self, item: Item, audio_end_ms: int, *, request: int = 0) -> None:
         """Cuts a spoken answer to what was played of it, when nothing is known any more of when
-        each word was: in proportion, at the end of a word."""
-        text = item.text or ""
-        heard = words_until(text, len(text) * audio_end_ms // max(item.audio_ms, 1))
+        each word was: in proportion, at the end of a word. One that was cut before stays so."""
+        heard = text = item.text or ""
+        if item.status == "completed":
+            heard = words_until(text, len(text) * audio_end_ms // max(item.audio_ms, 1))
         cut = Item(
             item_id=item.item_id,
             role="assistant",
             status="incomplete",
             parts=[Part(modality="audio", text=heard)],
-            audio_ms=audio_end_ms,
+            audio_ms=item.audio_ms,
         )
         await self.replace(cut, audio_end_ms, request=request)
 
