@@ -7,11 +7,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.realtime import RealtimeSessionCreateResponse
+from openai.types.realtime import (
+    RealtimeSessionCreateResponse,
+    RealtimeTranscriptionSessionCreateResponse,
+    SessionUpdatedEvent,
+)
 
 from gateway.protocols.realtime.effective import Configuration
-from gateway.protocols.realtime.incoming import ProtocolError, SessionUpdate, parse
-from shared.messages import SessionConfig, TurnDetection
+from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime.incoming import SessionUpdate, parse
+from shared.messages import (
+    NamedTool,
+    SessionConfig,
+    Tool,
+    Tooling,
+    Truncation,
+    TurnDetection,
+)
 from shared.settings import Settings
 
 SETTINGS = Settings(instructions="Be kind.", tts_voice="joe", silence_ms=400)
@@ -138,14 +150,273 @@ def test_what_asks_for_nothing_is_no_error() -> None:
         tool_choice="auto",
         tracing=None,
         truncation="auto",
-        include=None,
+        include=[],
+        prompt=None,
+        reasoning=None,
         audio={"input": {"noise_reduction": None}},
     )
     assert same.shown == fresh().shown
 
 
+# --- the user's turns ---
+
+
+def test_semantic_detection_brings_its_own_defaults_and_is_updated_in_place() -> None:
+    first = hearing(fresh(), turn_detection={"type": "semantic_vad", "create_response": False})
+    assert first.shown["audio"]["input"]["turn_detection"] == {
+        "type": "semantic_vad",
+        "eagerness": "auto",
+        "create_response": False,
+        "interrupt_response": True,
+    }
+    assert first.meaning.turn_detection == TurnDetection(
+        eagerness="medium", create_response=False, interrupt_response=True
+    )
+    second = hearing(first, turn_detection={"type": "semantic_vad", "eagerness": "high"})
+    detection = second.meaning.turn_detection
+    assert detection == TurnDetection(eagerness="high", create_response=False)
+    back = hearing(second, turn_detection={"type": "server_vad"})
+    assert back.shown == fresh().shown
+
+
+def test_the_idle_timeout_can_be_set_and_taken_back() -> None:
+    on = hearing(fresh(), turn_detection={"type": "server_vad", "idle_timeout_ms": 5000})
+    assert on.meaning.turn_detection is not None
+    assert on.meaning.turn_detection.idle_timeout_ms == 5000
+    kept = hearing(on, turn_detection={"type": "server_vad", "threshold": 0.4})
+    assert kept.shown["audio"]["input"]["turn_detection"]["idle_timeout_ms"] == 5000
+    off = hearing(on, turn_detection={"type": "server_vad", "idle_timeout_ms": None})
+    assert off.shown == fresh().shown
+
+
+def test_what_the_client_says_of_its_words_reaches_the_recogniser() -> None:
+    asked = hearing(
+        fresh(),
+        transcription={
+            "model": "gpt-4o-mini-transcribe",
+            "language": "en-US",
+            "prompt": "A call.",
+            "keywords": ["Parley", "Beckett"],
+        },
+    )
+    assert asked.meaning.language == "en"
+    assert asked.meaning.transcription_prompt == "A call.\nParley, Beckett"
+    cleared = hearing(asked, transcription={"language": "", "prompt": None, "keywords": []})
+    # Some clients cannot read keys that they did not send.
+    assert cleared.shown["audio"]["input"]["transcription"] == {"model": "gpt-4o-mini-transcribe"}
+    assert (cleared.meaning.language, cleared.meaning.transcription_prompt) == (None, None)
+
+
+def test_noise_reduction_always_says_for_which_microphone() -> None:
+    near = hearing(fresh(), noise_reduction={"strength": 0.5})
+    assert near.noise_reduction == {"type": "near_field", "strength": 0.5}
+    far = hearing(near, noise_reduction={"type": "far_field"})
+    assert far.noise_reduction == {"type": "far_field", "strength": 0.5}
+    assert hearing(far, noise_reduction=None).noise_reduction is None
+
+
+# --- functions ---
+
+LOOK_UP = {"type": "function", "name": "look_up", "description": "d", "parameters": {}}
+HANG_UP = {"type": "function", "name": "hang_up"}
+
+
+def test_functions_and_their_use_reach_the_model() -> None:
+    schema = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+    changed = apply(
+        fresh(),
+        tools=[{**LOOK_UP, "parameters": schema}, HANG_UP],
+        tool_choice={"type": "function", "name": "look_up"},
+        parallel_tool_calls=False,
+    )
+    no_parameters = '{"type": "object", "properties": {}}'
+    assert changed.meaning.tooling == Tooling(
+        tools=[
+            Tool(name="look_up", description="d", parameters=json.dumps(schema)),
+            Tool(name="hang_up", parameters=no_parameters),
+        ],
+        choice=NamedTool("look_up"),
+        parallel=False,
+    )
+    assert changed.shown["tool_choice"] == {"type": "function", "name": "look_up"}
+    assert changed.shown["parallel_tool_calls"] is False
+    kept = apply(changed, instructions="Be brief.")
+    assert kept.meaning.tooling == changed.meaning.tooling
+
+
+@pytest.mark.parametrize("nothing", [[], None])
+def test_functions_can_be_taken_back(nothing: Any) -> None:
+    before = apply(fresh(), tools=[HANG_UP], tool_choice="required")
+    assert before.meaning.tooling.choice == "required"
+    assert apply(before, tools=nothing, tool_choice=None).shown == fresh().shown
+
+
+def test_a_choice_holds_what_it_names() -> None:
+    named = {"type": "function", "name": "hang_up"}
+    before = apply(fresh(), tools=[HANG_UP], tool_choice=named)
+    with pytest.raises(ProtocolError, match=r"session\.tool_choice") as caught:
+        apply(before, tools=[LOOK_UP])
+    assert caught.value.param == "session.tool_choice.name"
+
+
+# --- the rest ---
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("auto", Truncation()),
+        (None, Truncation()),
+        ("disabled", Truncation(retain=None)),
+        ({"type": "retention_ratio", "retention_ratio": 0.8}, Truncation(retain=0.8)),
+        (
+            {
+                "type": "retention_ratio",
+                "retention_ratio": 0.5,
+                "token_limits": {"post_instructions": 900},
+            },
+            Truncation(retain=0.5, tokens=900),
+        ),
+    ],
+)
+def test_how_a_long_conversation_is_cut(given: Any, meant: Truncation) -> None:
+    changed = apply(apply(fresh(), truncation="disabled"), truncation=given)
+    assert changed.meaning.truncation == meant
+    assert changed.shown["truncation"] == (given or "auto")
+
+
+@pytest.mark.parametrize("given", ["auto", {"workflow_name": "w", "metadata": {"a": "b"}}, None])
+def test_traces_have_the_name_that_the_client_gives_them(given: Any) -> None:
+    changed = apply(fresh(), tracing=given)
+    assert changed.tracing == changed.shown["tracing"] == given
+
+
+def test_a_voice_that_was_heard_stays() -> None:
+    before = speaking(fresh(), voice="ash")
+    update = {"audio": {"output": {"voice": "ash", "speed": 1.1}}}
+    assert before.updated(update, voice_locked=True).meaning.speed == 1.1
+    with pytest.raises(ProtocolError, match="must stay 'ash'") as caught:
+        before.updated({"audio": {"output": {"voice": "coral"}}}, voice_locked=True)
+    assert (caught.value.code, caught.value.param) == (
+        "cannot_update_voice",
+        "session.audio.output.voice",
+    )
+
+
+def test_openai_s_names_stand_for_what_is_here() -> None:
+    changed = speaking(apply(fresh(), model="gpt-realtime"), voice="ash")
+    assert (changed.shown["model"], changed.shown["audio"]["output"]["voice"]) == (
+        "gpt-realtime",
+        "ash",
+    )
+    assert changed.meaning.voice == "joe"
+
+
+def test_a_configuration_is_restored_from_what_it_means() -> None:
+    before = apply(fresh(), tools=[HANG_UP], tracing="auto", parallel_tool_calls=False)
+    after = Configuration.restored(SETTINGS, before.meaning)
+    assert after.meaning == before.meaning
+    assert apply(after, tools=[]).shown == apply(before, tools=[]).shown
+
+
+# --- sessions that only transcribe ---
+
+
+def transcribing() -> Configuration:
+    return Configuration.transcription(SETTINGS)
+
+
+def test_a_session_that_only_transcribes_gives_no_answers() -> None:
+    configuration = transcribing()
+    assert configuration.transcribes
+    assert not configuration.answers
+    assert configuration.meaning == SessionConfig(
+        responds=False,
+        turn_detection=TurnDetection(silence_ms=400),
+        protocol=json.dumps(configuration.shown),
+    )
+    RealtimeTranscriptionSessionCreateResponse.model_validate(
+        {"id": "sess_1", **configuration.shown}, extra="forbid"
+    )
+
+
+def test_a_session_that_only_transcribes_is_updated_and_restored() -> None:
+    changed = apply(
+        transcribing(),
+        type="transcription",
+        audio={
+            "input": {
+                "format": {"type": "audio/pcma"},
+                "transcription": {"model": "whisper-1", "language": "de"},
+                "turn_detection": {"type": "server_vad", "threshold": 0.2},
+                "noise_reduction": {"type": "far_field"},
+            }
+        },
+    )
+    meaning = changed.meaning
+    assert (meaning.responds, meaning.language) == (False, "de")
+    assert meaning.turn_detection == TurnDetection(threshold=0.2, silence_ms=400)
+    assert changed.input_format.rate == 8_000
+    restored = Configuration.restored(SETTINGS, meaning)
+    assert (restored.shown, restored.meaning) == (changed.shown, meaning)
+    semantic = apply(
+        restored,
+        type="transcription",
+        audio={"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}},
+    )
+    assert semantic.meaning.turn_detection == TurnDetection(eagerness="low")
+
+
+def listening(**fields: Any) -> dict[str, Any]:
+    return {"type": "transcription", "audio": {"input": fields}}
+
+
+def detecting(**fields: Any) -> dict[str, Any]:
+    return listening(turn_detection={"type": "server_vad", **fields})
+
+
+@pytest.mark.parametrize(
+    ("session", "param"),
+    [
+        ({"type": "realtime"}, "type"),
+        ({"instructions": "Be brief."}, "instructions"),
+        ({"type": "realtime", "audio": {"output": {"voice": "ash"}}}, "type"),
+        ({"audio": {"output": {"voice": "ash"}}}, "audio.output"),
+        (
+            {"type": "transcription", "include": ["item.input_audio_transcription.logprobs"]},
+            "include",
+        ),
+        (listening(transcription=None), "audio.input.transcription"),
+        (listening(transcription={"delay": "low"}), "audio.input.transcription.delay"),
+        (detecting(create_response=True), "audio.input.turn_detection.create_response"),
+        (detecting(interrupt_response=True), "audio.input.turn_detection.interrupt_response"),
+        (detecting(idle_timeout_ms=6000), "audio.input.turn_detection.idle_timeout_ms"),
+    ],
+)
+def test_what_a_session_that_only_transcribes_has_not_is_refused(
+    session: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(ProtocolError, match=f"^session.{param} ") as caught:
+        apply(transcribing(), **session)
+    assert caught.value.param == f"session.{param}"
+
+
+def test_a_session_that_talks_stays_one() -> None:
+    with pytest.raises(ProtocolError, match="must be 'realtime'") as caught:
+        apply(fresh(), type="transcription")
+    assert caught.value.param == "session.type"
+
+
+# --- refusals ---
+
+
 def turns(**fields: Any) -> dict[str, Any]:
     return {"audio": {"input": {"turn_detection": {"type": "server_vad", **fields}}}}
+
+
+def ratio(retained: float, **fields: Any) -> dict[str, Any]:
+    truncation = {"type": "retention_ratio", "retention_ratio": retained, **fields}
+    return {"truncation": truncation}
 
 
 @pytest.mark.parametrize(
@@ -155,28 +426,53 @@ def turns(**fields: Any) -> dict[str, Any]:
         ({"output_modalities": []}, "output_modalities"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": 4097}, "max_output_tokens"),
-        ({"tools": [{"type": "function", "name": "f"}]}, "tools"),
+        ({"tools": [{"type": "mcp", "server_label": "s"}]}, "tools.0.type"),
+        ({"tools": [{"type": "function", "name": "a b"}]}, "tools.0.name"),
+        ({"tools": [{"type": "function"}]}, "tools.0.name"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"tracing": "auto"}, "tracing"),
-        ({"truncation": "disabled"}, "truncation"),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+        (
+            {"tools": [HANG_UP], "tool_choice": {"type": "mcp", "server_label": "s"}},
+            "tool_choice.type",
+        ),
+        ({"tracing": {"workflow_name": "w" * 5_000}}, "tracing"),
+        ({"instructions": "w" * 32_769}, "instructions"),
+        (ratio(1.1), "truncation.retention_ratio"),
+        (
+            ratio(0.5, token_limits={"post_instructions": 0}),
+            "truncation.token_limits.post_instructions",
+        ),
+        ({"prompt": {"id": "p"}}, "prompt"),
+        ({"reasoning": {"effort": "low"}}, "reasoning"),
+        ({"include": ["item.input_audio_transcription.logprobs"]}, "include"),
+        ({"model": "claude"}, "model"),
         ({"audio": {"output": {"speed": 0.1}}}, "audio.output.speed"),
         ({"audio": {"output": {"speed": 1e308}}}, "audio.output.speed"),
         (
-            {"audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
-            "audio.input.noise_reduction",
+            {"audio": {"input": {"noise_reduction": {"strength": 1.5}}}},
+            "audio.input.noise_reduction.strength",
         ),
         (
-            {"audio": {"input": {"transcription": {"keywords": ["Parley"]}}}},
+            {"audio": {"input": {"transcription": {"languages": ["en", "de"]}}}},
+            "audio.input.transcription.languages",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"keywords": ["w" * 5_000]}}}},
             "audio.input.transcription.keywords",
         ),
         (
-            {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
-            "audio.input.turn_detection.type",
+            {"audio": {"input": {"transcription": {"language": "en; DROP"}}}},
+            "audio.input.transcription.language",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe-diarize"}}}},
+            "audio.input.transcription.model",
         ),
         (turns(threshold=1.5), "audio.input.turn_detection.threshold"),
         (turns(prefix_padding_ms=-1), "audio.input.turn_detection.prefix_padding_ms"),
         (turns(silence_duration_ms=10**30), "audio.input.turn_detection.silence_duration_ms"),
-        (turns(idle_timeout_ms=6000), "audio.input.turn_detection.idle_timeout_ms"),
+        (turns(idle_timeout_ms=4_999), "audio.input.turn_detection.idle_timeout_ms"),
+        (turns(idle_timeout_ms=30_001), "audio.input.turn_detection.idle_timeout_ms"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_and_nothing_is_applied(
@@ -184,7 +480,7 @@ def test_what_cannot_be_honoured_is_refused_and_nothing_is_applied(
 ) -> None:
     before = fresh()
     with pytest.raises(ProtocolError) as caught:
-        apply(before, instructions="Be brief.", **session)
+        apply(before, **{"instructions": "Be brief.", **session})
     assert caught.value.param == f"session.{param}"
     assert caught.value.message.startswith(f"session.{param}")
     assert before.shown == fresh().shown
@@ -203,8 +499,23 @@ _DETECTION = st.fixed_dictionaries(
     optional={
         "threshold": st.floats(0, 1) | st.none(),
         "silence_duration_ms": st.integers(0, 10_000) | st.none(),
+        "idle_timeout_ms": st.integers(5_000, 30_000) | st.none(),
         "create_response": st.booleans(),
     },
+) | st.fixed_dictionaries(
+    {"type": st.just("semantic_vad")},
+    optional={"eagerness": st.sampled_from(["low", "medium", "high", "auto", None])},
+)
+_INPUT = st.fixed_dictionaries(
+    {},
+    optional={
+        "turn_detection": _DETECTION | st.none(),
+        "transcription": st.sampled_from([{}, {"language": "fr"}, {"language": ""}, None]),
+        "noise_reduction": st.sampled_from([{}, {"type": "far_field"}, None]),
+    },
+)
+_OUTPUT = st.fixed_dictionaries(
+    {}, optional={"speed": st.floats(0.25, 1.5), "voice": st.sampled_from(["ash", "joe", ""])}
 )
 _SESSION = st.fixed_dictionaries(
     {},
@@ -212,21 +523,10 @@ _SESSION = st.fixed_dictionaries(
         "instructions": st.text() | st.none(),
         "max_output_tokens": st.integers(1, 4096) | st.just("inf") | st.none(),
         "output_modalities": st.sampled_from([["audio"], ["text"], None]),
-        "audio": st.fixed_dictionaries(
-            {},
-            optional={
-                "input": st.fixed_dictionaries(
-                    {},
-                    optional={
-                        "turn_detection": _DETECTION | st.none(),
-                        "transcription": st.sampled_from([{}, {"language": "fr"}, None]),
-                    },
-                ),
-                "output": st.fixed_dictionaries(
-                    {}, optional={"speed": st.floats(0.25, 1.5), "voice": st.text()}
-                ),
-            },
-        ),
+        "tools": st.sampled_from([[HANG_UP], [HANG_UP, LOOK_UP], None]),
+        "tool_choice": st.sampled_from(["auto", "none", None]),
+        "tracing": st.sampled_from(["auto", {}, None]),
+        "audio": st.fixed_dictionaries({}, optional={"input": _INPUT, "output": _OUTPUT}),
     },
 )
 
@@ -240,5 +540,7 @@ def test_any_valid_updates_leave_a_configuration_that_can_be_shown_and_used(
         configuration = apply(configuration, **update)
     shown = {"id": "sess_1", **configuration.shown}
     RealtimeSessionCreateResponse.model_validate(shown, extra="forbid")
-    detection = configuration.meaning.turn_detection
-    assert detection is None or detection.silence_ms in range(10_001)
+    event = {"type": "session.updated", "event_id": "e", "session": shown}
+    SessionUpdatedEvent.model_validate(event)
+    restored = Configuration.restored(SETTINGS, configuration.meaning)
+    assert restored.meaning == configuration.meaning

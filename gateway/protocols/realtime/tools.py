@@ -7,7 +7,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
 
-from gateway.protocols.realtime.checks import Json, short, small, unsupported, wrong
+from gateway.protocols.realtime.checks import Json, short, small, wrong
+from gateway.protocols.realtime.errors import ProtocolError
 from shared.messages import NamedTool, Tool, ToolChoice, Tooling
 
 _MOST_TOOLS = 128
@@ -50,7 +51,7 @@ def checked_choice(given: str | Json, tools: Sequence[Json], name: str) -> str |
     if isinstance(given, str):
         return given
     if given["type"] != "function":
-        raise unsupported(f"{name}.type: {given['type']}")
+        raise _not_a_function(name)
     names = [tool["name"] for tool in tools]
     if given["name"] not in names:
         raise wrong(f"{name}.name", f"must be one of {', '.join(names)}, the names of the tools")
@@ -85,7 +86,7 @@ def _choice(shown: str | Json) -> ToolChoice:
 
 def _checked(given: Json, name: str) -> Json:
     if given.get("type") not in (None, "function"):
-        raise unsupported(f"{name}.type: {given['type']}")
+        raise _not_a_function(name)
     tool_name = given.get("name")
     if not tool_name or not _NAME.fullmatch(tool_name):
         raise wrong(f"{name}.name", "must be 1 to 64 letters, digits, underscores, dashes or dots")
@@ -100,6 +101,10 @@ def _checked(given: Json, name: str) -> Json:
         "description": description,
         "parameters": parameters,
     }
+
+
+def _not_a_function(name: str) -> ProtocolError:
+    return wrong(f"{name}.type", "must be function: this server calls no tools of its own")
 
 
 def _check_schema(schema: Any, name: str) -> None:
