@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from gateway.access import Access
 from gateway.cursor import Cursor
 from gateway.follower import Follower
 from gateway.playout import PlayoutError
@@ -65,6 +66,7 @@ class Hub:
 
     def __init__(self, settings: Settings, pipe: Pipe, follower: Follower, gateway: str) -> None:
         self.settings = settings
+        self.access = Access(settings, pipe)
         self._gateway = gateway
         self._keyspace = Keyspace(settings.shards, settings.lanes)
         self._pipe = pipe
@@ -220,10 +222,11 @@ class Hub:
         await asyncio.gather(*(scripts.touch(self._pipe, s.keys) for s in self._sessions))
 
     async def flush(self) -> None:
-        """Waits until the broker has the last audio and commands of the sessions served here."""
+        """Waits until the broker has the last audio and commands of the sessions served here, and
+        has counted them."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._lanes.flush()
+                await asyncio.gather(self._lanes.flush(), self.access.save())
         except (TimeoutError, *UNREACHABLE):
             log.warning("the last audio did not reach the broker")
 
@@ -253,6 +256,7 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
             keepers = [
                 tasks.create_task(follower.run(), name="follower"),
                 tasks.create_task(opened.keep_alive(), name="session keys"),
+                tasks.create_task(opened.access.run(), name="access"),
             ]
             yield opened
             await opened.flush()

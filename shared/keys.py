@@ -93,8 +93,49 @@ class SessionKeys:
     def order(self) -> str:
         return f"{self.shard.prefix}:order:{self.session_id}"
 
+    @property
+    def owner(self) -> str:
+        """Whose the session is, and since when: of a session that an API key opened."""
+        return f"{self.shard.prefix}:owner:{self.session_id}"
+
     def response(self, response_id: str) -> str:
         return f"{self.shard.prefix}:response:{response_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKeys:
+    """Keys of what is used of one API key, whose name the settings give; "" is no key."""
+
+    name: str
+
+    @property
+    def prefix(self) -> str:
+        return f"parley:{{access:{self.name}}}"
+
+    @property
+    def sessions(self) -> str:
+        """Leases of the connections that sessions have now."""
+        return f"{self.prefix}:sessions"
+
+    @property
+    def secrets(self) -> str:
+        """Leases of the ephemeral keys that are valid."""
+        return f"{self.prefix}:secrets"
+
+    @property
+    def rate(self) -> str:
+        """When as many requests as may come at once may come again."""
+        return f"{self.prefix}:rate"
+
+    @property
+    def audio(self) -> str:
+        """Audio of this day, in ms."""
+        return f"{self.prefix}:audio"
+
+
+def secret(digest: str) -> str:
+    """What an ephemeral key allows, by the key's hash."""
+    return f"parley:secret:{digest}"
 
 
 @dataclass(frozen=True, slots=True)

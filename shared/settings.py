@@ -4,14 +4,18 @@ One model for every process: a name means the same thing in the gateway, in a wo
 in `compose.yaml`.
 """
 
+import ipaddress
+import json
 import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.api_keys import ApiKey
 
 Stage = Literal["vad", "stt", "llm", "tts"]
 STAGES: tuple[Stage, ...] = ("vad", "stt", "llm", "tts")
@@ -62,6 +66,49 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("parley"),
         description="Where the embedded broker keeps its append-only file.",
+    )
+
+    # who gets in
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "The keys that let clients in, as a JSON list of entries that `parley keys new` makes."
+            " Without any, the gateway listens on a loopback address only."
+        ),
+    )
+    keyless: bool = Field(
+        default=False,
+        description=(
+            "Whether everybody who reaches the gateway gets in without a key: for a gateway behind"
+            " a proxy that authenticates, and nowhere else."
+        ),
+    )
+    origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Origins whose pages may connect from a browser, as a JSON list such as"
+            ' ["https://app.example"]; ["*"] is every one. The gateway\'s own always may.'
+        ),
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate chain in PEM, for https:// and wss://."
+    )
+    tls_key: Path | None = Field(default=None, description="The certificate's private key in PEM.")
+
+    # what clients may take
+    connections: int = Field(default=4096, ge=1, description="Connections of one gateway.")
+    connections_per_address: int = Field(
+        default=512,
+        ge=1,
+        description="Of these, from one IPv4 address or one IPv6 network of 64 bits.",
+    )
+    handshake_timeout_s: float = Field(
+        default=10.0, gt=0, description="Longest time from a connection to its answered request."
+    )
+    idle_timeout_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="After which a session ends whose client sends nothing and is sent nothing.",
     )
 
     # shape of the system
@@ -117,6 +164,47 @@ class Settings(BaseSettings):
         default=8.0, gt=0, description="How many times faster than heard speech is made."
     )
 
+    @field_validator("api_keys", "origins", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value or "[]")
+        except ValueError as error:
+            raise ValueError("it must be a JSON list") from error
+
+    @field_validator("api_keys")
+    @classmethod
+    def _differ(cls, keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+        names = [key.name for key in keys]
+        if len({*names}) != len(names):
+            raise ValueError("every key must have a name of its own")
+        return keys
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the gateway listens where only this machine reaches it."""
+        return is_loopback(self.host)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no gateway may start with these settings, in a sentence; None if one may."""
+        if not (self.loopback or self.api_keys or self.keyless):
+            return (
+                f"PARLEY_HOST is {self.host!r}, which other machines reach, and there are no keys:"
+                " set PARLEY_API_KEYS to entries that `parley keys new NAME` makes or, behind a"
+                " proxy that authenticates, PARLEY_KEYLESS=true"
+            )
+        if self.api_keys and self.keyless:
+            return "PARLEY_API_KEYS and PARLEY_KEYLESS=true contradict each other: unset one"
+        if (self.tls_cert is None) != (self.tls_key is None):
+            return "PARLEY_TLS_CERT and PARLEY_TLS_KEY must be set together"
+        for name, path in (("CERT", self.tls_cert), ("KEY", self.tls_key)):
+            if path is not None and not os.access(path, os.R_OK):
+                return f"PARLEY_TLS_{name}: {str(path)!r} cannot be read"
+        return None
+
     def engine(self, stage: Stage) -> str:
         """The engine's name for `stage`: its own setting, else the profile's."""
         named: str | None = getattr(self, f"{stage}_engine")
@@ -126,6 +214,27 @@ class Settings(BaseSettings):
         """How many workers of `stage` one `parley up` runs."""
         number: int = getattr(self, f"{stage}_workers")
         return number
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address without brackets, can only be this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def explained(error: ValidationError) -> str:
+    """The first of the wrong settings, and what it should be.
+
+    What it is stays unsaid: it may be a secret, and whoever set it can look it up.
+    """
+    first = error.errors()[0]
+    name, *path = map(str, first["loc"])
+    field = ".".join((f"PARLEY_{name.upper()}", *path))
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}"
 
 
 @lru_cache(maxsize=1)

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Protocol, TypeVar
 
+from redis.exceptions import RedisError
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.access import Denied, Exceeded, Grant, patience
 from gateway.happenings import SessionEnded, TakenOver
 from gateway.hub import Hub, Refused, Unavailable
 from gateway.session import Session
@@ -31,6 +34,7 @@ class Client:
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
+        self._busy_at_s = time.monotonic()
 
     async def receive(self) -> str | bytes:
         """The next frame: text or binary.
@@ -42,6 +46,7 @@ class Client:
         if message["type"] == "websocket.disconnect":
             # a close frame has a reason, if an empty one; a connection that broke has none
             raise WebSocketDisconnect(message["code"] if "reason" in message else 1006)
+        self._busy_at_s = time.monotonic()
         frame: str | bytes | None = message.get("text")
         return message["bytes"] if frame is None else frame
 
@@ -60,6 +65,20 @@ class Client:
         except (RuntimeError, TimeoutError) as error:
             # closed here: it broke the protocol, answered no ping or stopped reading
             raise WebSocketDisconnect(1006) from error
+        self._busy_at_s = time.monotonic()
+
+    async def idle(self, timeout_s: float) -> None:
+        """Waits until nothing was sent and nothing received for so long.
+
+        Raises:
+            Exceeded: then, always.
+        """
+        while True:
+            left_s = self._busy_at_s + timeout_s - time.monotonic()
+            if left_s <= 0:
+                break
+            await asyncio.sleep(left_s)
+        raise Exceeded(f"nothing was sent or received for {timeout_s:g} s", "session_expired")
 
     async def close(self, code: int, reason: str) -> None:
         """Closes the connection, if it still is one."""
@@ -69,7 +88,43 @@ class Client:
             log.debug("closed already: %r", error)
 
 
-async def admit(socket: WebSocket, opening: Awaitable[T]) -> T | None:
+class Talk(Protocol):
+    """One connection in its client's protocol."""
+
+    async def converse(self, client: Client) -> None:
+        """Talks until an exception says who has gone, and why."""
+
+    async def part(self, ended: Exceeded) -> None:
+        """Tells the client why its session ends, if the protocol has a way to."""
+
+
+Opening = Callable[[Grant], Awaitable[tuple[Session, Talk]]]
+
+
+async def serve(
+    socket: WebSocket,
+    hub: Hub,
+    opening: Opening,
+    *,
+    resumable: bool,
+    resumes: bool = False,
+    subprotocol: str | None = None,
+) -> None:
+    """Lets a client in and lets it and the session that is `opening` talk until either goes.
+
+    One that may not come in gets an HTTP error. A client that says goodbye ends its session; that
+    of one that is cut off waits for it, if it is `resumable`. Whoever `resumes` has a ticket.
+    """
+    try:
+        async with hub.access.admit(socket, resumes=resumes) as grant:
+            opened = await _opened(socket, opening(grant))
+            if opened is not None:
+                await _hold(socket, hub, opened, grant, resumable, subprotocol)
+    except Denied as denied:
+        await _deny(socket, denied.status, str(denied), denied.headers)
+
+
+async def _opened(socket: WebSocket, opening: Awaitable[T]) -> T | None:
     """The session that is `opening`; None if there is none, and the client got an HTTP error."""
     try:
         return await opening
@@ -92,59 +147,87 @@ async def _deny(
     await asyncio.sleep(0)  # uvicorn takes it for an error if the connection outlives the call
 
 
-Converse = Callable[[Client, Session], Awaitable[None]]
-
-
-async def hold(
+async def _hold(
     socket: WebSocket,
     hub: Hub,
-    session: Session,
-    converse: Converse,
-    *,
+    opened: tuple[Session, Talk],
+    grant: Grant,
     resumable: bool,
-    subprotocol: str | None = None,
+    subprotocol: str | None,
 ) -> None:
-    """Accepts the client and lets it and its session `converse` until either goes.
-
-    A client that says goodbye ends its session; that of one that is cut off waits for it, if it
-    is `resumable`.
-    """
-    over = not resumable
+    session, talk = opened
+    over = not resumable or session.fresh  # until it is accepted, nobody has its token
     try:
+        async with patience():
+            await grant.begin(session.keys, fresh=session.fresh)
         await socket.accept(subprotocol=subprotocol)
-        goodbye = await _hold(Client(socket), session, converse)
-        over = goodbye or not resumable
+        over = not resumable
+        client = Client(socket)
+        over |= await _converse(client, session, talk, grant, hub.settings.idle_timeout_s)
     except OSError:
-        over = over or session.fresh  # nobody has its token
         log.debug("session %s: the client went while it was opened", session.keys.session_id)
     finally:
-        await asyncio.shield(hub.release(session, over=over))
+        await asyncio.shield(_release(hub, session, grant, over))
 
 
-async def _hold(client: Client, session: Session, converse: Converse) -> bool:
-    """Whether the client has said goodbye."""
+async def _release(hub: Hub, session: Session, grant: Grant, over: bool) -> None:
+    await hub.release(session, over=over)
+    if over:
+        try:
+            await grant.forget()
+        except RedisError as error:
+            log.warning("session %s is left to expire: %s", session.keys.session_id, error)
+
+
+async def _converse(
+    client: Client, session: Session, talk: Talk, grant: Grant, idle_timeout_s: float
+) -> bool:
+    """Whether the session is over, and not only the connection."""
     session_id = session.keys.session_id
-    goodbye = False
+    over = False
     try:
-        await converse(client, session)
+        await both(talk.converse(client), grant.watch(), client.idle(idle_timeout_s))
     except* WebSocketDisconnect as gone:
-        codes = {error.code for error in gone.exceptions if isinstance(error, WebSocketDisconnect)}
+        codes = {error.code for error in _each(gone) if isinstance(error, WebSocketDisconnect)}
         log.debug("session %s: the client has gone %s", session_id, codes)
-        goodbye = bool(codes & _GOODBYES)
+        over = bool(codes & _GOODBYES)
+    except* Exceeded as exceeded:
+        [reason, *_] = _each(exceeded)
+        assert isinstance(reason, Exceeded)
+        log.info("session %s: %s", session_id, reason)
+        await _part(client, talk, reason)
+        over = True
     except* TakenOver as ended:
-        log.info("session %s: %s", session_id, ended.exceptions[0])
-        await client.close(_TAKEN_OVER, str(ended.exceptions[0]))
+        log.info("session %s: %s", session_id, next(_each(ended)))
+        await client.close(_TAKEN_OVER, str(next(_each(ended))))
     except* SessionEnded as ended:
-        log.info("session %s: %s", session_id, ended.exceptions[0])
-        await client.close(_SESSION_OVER, str(ended.exceptions[0]))
+        log.info("session %s: %s", session_id, next(_each(ended)))
+        await client.close(_SESSION_OVER, str(next(_each(ended))))
     except* UNREACHABLE as errors:
-        log.error("session %s: the broker is out of reach: %s", session_id, errors.exceptions[0])
+        log.error("session %s: the broker is out of reach: %s", session_id, next(_each(errors)))
         await client.close(_TRY_AGAIN_LATER, "the server is out of order for the moment")
-    return goodbye
+    return over
+
+
+async def _part(client: Client, talk: Talk, reason: Exceeded) -> None:
+    try:
+        await talk.part(reason)
+    except WebSocketDisconnect:
+        return
+    await client.close(_SESSION_OVER, str(reason))
+
+
+def _each(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    """The exceptions in a group and in the groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 async def both(*ways: Coroutine[Any, Any, None]) -> None:
-    """Runs both directions of a connection until one of them raises, which ends the other."""
+    """Runs both directions of a connection until one of them raises, which ends the others."""
     async with asyncio.TaskGroup() as tasks:
         for way in ways:
             tasks.create_task(way)

@@ -79,7 +79,7 @@ async def test_a_client_that_sends_too_much_at_once_is_let_go(served: Gateway) -
         await client.append(np.concatenate([sound(0.6), SILENCE]))
         await client.until("response.output_audio.delta")
         with contextlib.suppress(ConnectionClosed):
-            await client.socket.send("x" * (17 * 2**20))
+            await client.socket.send("x" * (25 * 2**20))
         await client.socket.wait_closed()
 
 

@@ -6,6 +6,7 @@ import msgspec
 from openai.types.realtime import InputAudioBufferAppendEvent
 from starlette.websockets import WebSocket
 
+from gateway.access import Exceeded, Grant
 from gateway.cursor import Cursor
 from gateway.happenings import AudioOut, ResponseEnded
 from gateway.happenings import ClientEvent as SessionEvent
@@ -16,7 +17,7 @@ from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError
 from gateway.protocols.realtime.events import Event
 from gateway.protocols.realtime.formats import TICKS
-from gateway.protocols.realtime.incoming import parse, reference
+from gateway.protocols.realtime.incoming import ClientEvent, parse, reference
 from gateway.protocols.realtime.requests import Requests
 from gateway.protocols.realtime.showing import Showing
 from gateway.protocols.wire import Client
@@ -31,46 +32,55 @@ _LEAD_S = 1.0
 async def serve(socket: WebSocket, hub: Hub) -> None:
     """Serves one client of the Realtime protocol until it goes."""
     offered = socket.scope.get("subprotocols") or []
-    opened = await wire.admit(socket, _open(socket, hub, resuming.ticket(offered)))
-    if opened is None:
-        return
-    session, connection = opened
+    ticket = resuming.ticket(offered)
 
-    async def converse(client: Client, _: Session) -> None:
-        await connection.greet(client)
-        await wire.both(connection.listen(), connection.show())
+    async def opening(grant: Grant) -> tuple[Session, _Connection]:
+        if ticket is None:
+            return await _open(socket, hub, grant)
+        return await _resume(socket, hub, grant, ticket)
 
-    await wire.hold(
+    await wire.serve(
         socket,
         hub,
-        session,
-        converse,
+        opening,
         resumable=True,
+        resumes=ticket is not None,
         subprotocol="realtime" if "realtime" in offered else None,
     )
 
 
-async def _open(
-    socket: WebSocket, hub: Hub, ticket: resuming.Ticket | None
+async def _open(socket: WebSocket, hub: Hub, grant: Grant) -> tuple[Session, "_Connection"]:
+    configuration = _fresh(socket, hub, grant)
+    session, token = await hub.open(configuration.meaning, _LEAD_S)
+    hello = resuming.created(session, configuration, token)
+    connection = _Connection(
+        session, configuration, Cursor(), hello, grant, timings=_timings(socket)
+    )
+    return session, connection
+
+
+async def _resume(
+    socket: WebSocket, hub: Hub, grant: Grant, ticket: resuming.Ticket
 ) -> tuple[Session, "_Connection"]:
-    timings = socket.query_params.get("timings") == "true"
-    if ticket is None:
-        configuration = _fresh(socket, hub)
-        session, token = await hub.open(configuration.meaning, _LEAD_S)
-        hello = resuming.created(session, configuration, token)
-        return session, _Connection(session, configuration, Cursor(), hello, timings=timings)
     cursor = Cursor.parse(socket.query_params.get("after", ""))
     session, resumed = await hub.resume(ticket.session_id, ticket.token, cursor, _LEAD_S)
     configuration = Configuration.restored(hub.settings, session.config)
     hello = resuming.resumed(session, configuration, resumed)
-    connection = _Connection(session, configuration, cursor, hello, timings=timings)
+    connection = _Connection(session, configuration, cursor, hello, grant, timings=_timings(socket))
     connection.restore(resumed)
     return session, connection
 
 
-def _fresh(socket: WebSocket, hub: Hub) -> Configuration:
-    """The configuration that the address asks for."""
+def _timings(socket: WebSocket) -> bool:
+    return socket.query_params.get("timings") == "true"
+
+
+def _fresh(socket: WebSocket, hub: Hub, grant: Grant) -> Configuration:
+    """The configuration that the address asks for, or an ephemeral key."""
+    given = grant.session
     try:
+        if given is not None:
+            return Configuration(hub.settings, kind=given.get("type", "realtime")).updated(given)
         if socket.query_params.get("intent") == "transcription":
             return Configuration.transcription(hub.settings)
         return Configuration(hub.settings, socket.query_params.get("model", ""))
@@ -89,13 +99,15 @@ class _Connection:
         configuration: Configuration,
         cursor: Cursor,
         hello: Event,
+        grant: Grant,
         *,
         timings: bool,
     ) -> None:
         self._session = session
         self._cursor = cursor
         self._hello = hello
-        self._requests = Requests(session, configuration, cursor)
+        self._grant = grant
+        self._requests = Requests(session, configuration, cursor, grant)
         self._showing = Showing(session, lambda: self._requests.configuration, timings=timings)
         self._sending = asyncio.Lock()
 
@@ -105,10 +117,16 @@ class _Connection:
         self._requests.listen_from(resumed.audio_ms * TICKS // 1000)
         self._showing.restore(resumed.items)
 
-    async def greet(self, client: Client) -> None:
-        """Tells the client what it gets if it asks for nothing, or from where it goes on."""
+    async def converse(self, client: Client) -> None:
+        """Tells the client what it gets if it asks for nothing, or from where it goes on, and then
+        takes its events and sends the session's."""
         self._client = client
         await self._send(self._hello)
+        await wire.both(self.listen(), self.show())
+
+    async def part(self, ended: Exceeded) -> None:
+        """Tells the client why its session ends."""
+        await self._send(outgoing.error(ProtocolError(str(ended), code=ended.code)))
 
     async def listen(self) -> None:
         """Takes the client's events."""
@@ -116,14 +134,18 @@ class _Connection:
             frame = await self._client.receive()
             request = None
             try:
-                if isinstance(frame, bytes):
-                    raise ProtocolError("events must be text frames of JSON, not binary")
-                request = parse(frame)
+                try:
+                    request = _read(frame)
+                finally:
+                    if not isinstance(request, InputAudioBufferAppendEvent):
+                        await self._grant.request()
                 await self._requests.carry_out(request, self._showing)
-            except ProtocolError as problem:
+            except (ProtocolError, Exceeded) as refused:
+                if isinstance(refused, Exceeded):
+                    refused = ProtocolError(str(refused), code=refused.code)
                 if request is not None:
-                    problem.event_id = reference(request.event_id)
-                await self._send(outgoing.error(problem))
+                    refused.event_id = reference(request.event_id)
+                await self._send(outgoing.error(refused))
             if not isinstance(request, InputAudioBufferAppendEvent):
                 self._cursor.requests += 1
 
@@ -166,6 +188,12 @@ class _Connection:
         self._cursor.events += 1
         shown["event_id"] = str(self._cursor)
         await self._client.send(msgspec.json.encode(shown).decode())
+
+
+def _read(frame: str | bytes) -> ClientEvent:
+    if isinstance(frame, bytes):
+        raise ProtocolError("events must be text frames of JSON, not binary")
+    return parse(frame)
 
 
 def _ends(happened: SessionEvent) -> bool:

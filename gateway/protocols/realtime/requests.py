@@ -15,6 +15,7 @@ from openai.types.realtime import (
     ResponseCancelEvent,
 )
 
+from gateway.access import Grant
 from gateway.conversation import ItemError
 from gateway.cursor import Cursor
 from gateway.protocols.realtime import items
@@ -50,8 +51,11 @@ class Requests:
     its turn is an item.
     """
 
-    def __init__(self, session: Session, configuration: Configuration, cursor: Cursor) -> None:
+    def __init__(
+        self, session: Session, configuration: Configuration, cursor: Cursor, grant: Grant
+    ) -> None:
         self.configuration = configuration
+        self._grant = grant
         self._session = session
         self._cursor = cursor
         self._microphone = Microphone(configuration.input_format)
@@ -132,6 +136,7 @@ class Requests:
             )
         samples = self._microphone.take(audio)
         if len(samples):
+            self._grant.hear(len(samples))
             self._session.voice.push(samples)
 
     async def _commit(self, reference: str | None) -> None:
@@ -234,11 +239,13 @@ class Requests:
             return None
         microphone = Microphone(self.configuration.input_format)
         samples = [microphone.take(found.audio), microphone.end()]
-        if sum(map(len, samples)) > _LONGEST_ITEM_S * SAMPLE_RATE:
+        length = sum(map(len, samples))
+        if length > _LONGEST_ITEM_S * SAMPLE_RATE:
             raise ProtocolError(
                 f"item.content: audio must be at most {_LONGEST_ITEM_S} s long",
                 param="item.content",
             )
+        self._grant.hear(length)
         return SttJob(
             session_id=self._session.keys.session_id,
             item_id=found.item.item_id,
