@@ -67,6 +67,14 @@ def test_a_schema_is_kept_as_it_came() -> None:
     assert checked_tools([given], "tools")[0]["parameters"] == given["parameters"]
 
 
+def test_a_schema_s_references_are_followed_nowhere() -> None:
+    elsewhere = schema(
+        **{"$schema": "http://127.0.0.1:9/schema"},
+        properties={"a": {"$ref": "http://127.0.0.1:9/a"}},
+    )
+    assert checked_tools([elsewhere], "tools")[0]["parameters"] == elsewhere["parameters"]
+
+
 @pytest.mark.parametrize(
     ("choice", "meant"),
     [

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator, SchemaError
+from jsonschema_rs import Draft202012Validator
 
 from gateway.protocols.realtime.checks import Json, short, small, wrong
 from gateway.protocols.realtime.errors import ProtocolError
@@ -17,6 +17,10 @@ _LONGEST_DESCRIPTION = 8_192
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # A schema is nested no deeper than this, so that whoever walks it needs no bound of its own.
 _DEEPEST = 32
+_LONGEST_REASON = 200
+# What a schema must be like. It is held against this one, not against the one that it names in
+# `$schema`, which would be looked for on the network.
+_SCHEMA = Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"})
 
 
 def checked_tools(given: Sequence[Json], name: str) -> list[Json]:
@@ -112,11 +116,9 @@ def _check_schema(schema: Any, name: str) -> None:
         raise wrong(name, 'must be a JSON schema of type "object"')
     if _depth(schema) > _DEEPEST:
         raise wrong(name, f"must be nested at most {_DEEPEST} deep")
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        place = ".".join(str(part) for part in (name, *error.absolute_path))
-        raise wrong(place, f"must be valid JSON schema: {error.message[:200]}") from error
+    if (problem := next(_SCHEMA.iter_errors(schema), None)) is not None:
+        place = ".".join(str(part) for part in (name, *problem.instance_path))
+        raise wrong(place, f"must be valid JSON schema: {problem.message[:_LONGEST_REASON]}")
 
 
 def _depth(value: Any) -> int:
