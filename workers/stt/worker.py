@@ -101,17 +101,18 @@ class SttStage:
         transcript = await self.batcher.transcribe(utterance)
         marks["stt_end"] = now_ms()
         text = transcript.text.strip()
-        item = Item.of(item_id=message.item_id, role="user", text=text, modality="audio")
+        item = _waiting(message)
         shown = Transcribed(
             item_id=message.item_id,
             text=text,
             language=transcript.language,
             audio_s=transcript.audio_s,
+            content_index=item.pending or 0,
         )
         respond = None
-        if message.respond and text:
+        if message.respond == "always" or (message.respond == "if_words" and text):
             respond = await self._response(job.session, message, marks)
-        await job.finish_turn([shown], item, respond)
+        await job.finish_turn([shown], item.transcribed(text), respond)
 
     async def _response(
         self, session: SessionKeys, message: SttJob, marks: dict[str, int]
@@ -125,7 +126,6 @@ class SttStage:
         item_id = derived_id("item", message.item_id)
         return NewResponse(
             response_id,
-            Item.of(item_id=item_id, role="assistant", status="in_progress", modality=config.modality),
             ResponseCreated(
                 response_id=response_id,
                 item_id=item_id,
@@ -143,7 +143,16 @@ class SttStage:
 
     def failure(self, message: JobMessage, problem: str) -> OutMessage:
         assert isinstance(message, SttJob)
-        return TranscriptionFailed(item_id=message.item_id, message=problem)
+        return TranscriptionFailed(
+            item_id=message.item_id,
+            message=problem,
+            content_index=_waiting(message).pending or 0,
+        )
+
+
+def _waiting(job: SttJob) -> Item:
+    """The item that waits for a job's words."""
+    return job.item or Item.of(job.item_id, "user", modality="audio", status="in_progress")
 
 
 def start(engine: SttEngine, context: Context) -> JobWorker:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -35,6 +36,9 @@ _LONGEST_TURN = 120_000 * SAMPLES_PER_MS
 _LEAST_COMMIT_MS = 100
 # A jump further than this is a client that was away, not frames that were lost.
 _LONGEST_GAP = 10_000 * SAMPLES_PER_MS
+
+
+Respond = Literal["if_words", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ class Listener:
         assert self.turn_detection is not None
         stopped = SpeechStopped(item_id=self._item_id, turn=self._turn, at=speech_end)
         audio_end = min(speech_end + _TAIL, self._heard)
-        respond = self.turn_detection.create_response
+        respond: Respond = "if_words" if self.turn_detection.create_response else "never"
         marks = {"speech_end": self._received_ms(speech_end), "turn_end": now_ms}
         self._ends = Endpointing()
         return self._finish(self._began, audio_end, [stopped], marks, respond=respond)
@@ -215,17 +219,25 @@ class Listener:
         milliseconds = (self._end - start) // SAMPLES_PER_MS
         if not (manual or self._ends.speaking) or milliseconds < _LEAST_COMMIT_MS:
             held = milliseconds if manual or self._ends.speaking else 0
-            return self._tell([CommitRefused(audio_ms=held, reference=reference)])
+            refused = CommitRefused(audio_ms=held, reference=reference, number=self._number)
+            return self._tell([refused])
         if manual:
             self._turn += 1
             self._item_id = new_id("item")
         self._ends = Endpointing()
         self._heard = self._end
         marks = {"speech_end": self._received_ms(self._end), "turn_end": now_ms}
-        return self._finish(start, self._end, [], marks, respond=False)
+        return self._finish(start, self._end, [], marks, number=self._number)
 
     def _finish(
-        self, start: int, end: int, messages: list[OutMessage], marks: dict[str, int], respond: bool
+        self,
+        start: int,
+        end: int,
+        messages: list[OutMessage],
+        marks: dict[str, int],
+        *,
+        respond: Respond = "never",
+        number: int = 0,
     ) -> Heard:
         """Makes the turn from `start` to `end` an item, with a job to transcribe it."""
         audio_ms = (end - start) // SAMPLES_PER_MS
@@ -241,7 +253,7 @@ class Listener:
         )
         item = Item.of(item_id=self._item_id, role="user", status="in_progress", modality="audio")
         self._keep(end)
-        committed = Committed(item_id=self._item_id, audio_ms=audio_ms)
+        committed = Committed(item_id=self._item_id, audio_ms=audio_ms, number=number)
         return self._tell([*messages, committed], item=item, job=job)
 
     def _tell(
