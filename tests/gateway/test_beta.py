@@ -2,14 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.beta.realtime import RealtimeClientEvent, RealtimeServerEvent
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from gateway.protocols.realtime import beta
 from gateway.protocols.realtime.asked import asked
