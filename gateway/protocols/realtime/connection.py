@@ -12,7 +12,7 @@ from gateway.happenings import AudioOut, ResponseEnded
 from gateway.happenings import ClientEvent as SessionEvent
 from gateway.hub import Hub, Resumed
 from gateway.protocols import wire
-from gateway.protocols.realtime import outgoing, resuming
+from gateway.protocols.realtime import beta, outgoing, resuming
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError
 from gateway.protocols.realtime.events import Event
@@ -31,7 +31,7 @@ _LEAD_S = 1.0
 
 async def serve(socket: WebSocket, hub: Hub) -> None:
     """Serves one client of the Realtime protocol until it goes."""
-    offered = socket.scope.get("subprotocols") or []
+    offered = _offered(socket)
     ticket = resuming.ticket(offered)
 
     async def opening(grant: Grant) -> tuple[Session, _Connection]:
@@ -53,10 +53,7 @@ async def _open(socket: WebSocket, hub: Hub, grant: Grant) -> tuple[Session, "_C
     configuration = _fresh(socket, hub, grant)
     session, token = await hub.open(configuration.meaning, _LEAD_S)
     hello = resuming.created(session, configuration, token)
-    connection = _Connection(
-        session, configuration, Cursor(), hello, grant, timings=_timings(socket)
-    )
-    return session, connection
+    return session, _Connection(session, configuration, Cursor(), hello, grant, socket)
 
 
 async def _resume(
@@ -66,13 +63,14 @@ async def _resume(
     session, resumed = await hub.resume(ticket.session_id, ticket.token, cursor, _LEAD_S)
     configuration = Configuration.restored(hub.settings, session.config)
     hello = resuming.resumed(session, configuration, resumed)
-    connection = _Connection(session, configuration, cursor, hello, grant, timings=_timings(socket))
+    connection = _Connection(session, configuration, cursor, hello, grant, socket)
     connection.restore(resumed)
     return session, connection
 
 
-def _timings(socket: WebSocket) -> bool:
-    return socket.query_params.get("timings") == "true"
+def _offered(socket: WebSocket) -> list[str]:
+    """The subprotocols that the client offers."""
+    return socket.scope.get("subprotocols") or []
 
 
 def _fresh(socket: WebSocket, hub: Hub, grant: Grant) -> Configuration:
@@ -100,15 +98,16 @@ class _Connection:
         cursor: Cursor,
         hello: Event,
         grant: Grant,
-        *,
-        timings: bool,
+        socket: WebSocket,
     ) -> None:
         self._session = session
         self._cursor = cursor
         self._hello = hello
         self._grant = grant
         self._requests = Requests(session, configuration, cursor, grant)
+        timings = socket.query_params.get("timings") == "true"
         self._showing = Showing(session, lambda: self._requests.configuration, timings=timings)
+        self._beta = beta.wanted(socket.headers, _offered(socket))
         self._sending = asyncio.Lock()
 
     def restore(self, resumed: Resumed) -> None:
@@ -135,7 +134,7 @@ class _Connection:
             request = None
             try:
                 try:
-                    request = _read(frame)
+                    request = self._read(frame)
                 finally:
                     if not isinstance(request, InputAudioBufferAppendEvent):
                         await self._grant.request()
@@ -148,6 +147,11 @@ class _Connection:
                 await self._send(outgoing.error(refused))
             if not isinstance(request, InputAudioBufferAppendEvent):
                 self._cursor.requests += 1
+
+    def _read(self, frame: str | bytes) -> ClientEvent:
+        if isinstance(frame, bytes):
+            raise ProtocolError("events must be text frames of JSON, not binary")
+        return parse(frame, beta.to_ga if self._beta else None)
 
     async def show(self) -> None:
         """Sends the session's events."""
@@ -169,6 +173,8 @@ class _Connection:
         if isinstance(happened, Committed | CommitRefused):
             self._requests.settle(happened)
         events = self._showing.shown(happened)
+        if isinstance(happened, ResponseCreated) and (rate := self._grant.remaining()):
+            events.append(outgoing.rate_limits(rate))
         for shown in events[known:]:
             async with self._sending:
                 if _ends(happened):
@@ -187,13 +193,8 @@ class _Connection:
     async def _stamp_and_send(self, shown: Event) -> None:
         self._cursor.events += 1
         shown["event_id"] = str(self._cursor)
-        await self._client.send(msgspec.json.encode(shown).decode())
-
-
-def _read(frame: str | bytes) -> ClientEvent:
-    if isinstance(frame, bytes):
-        raise ProtocolError("events must be text frames of JSON, not binary")
-    return parse(frame)
+        for each in beta.from_ga(shown) if self._beta else [shown]:
+            await self._client.send(msgspec.json.encode(each).decode())
 
 
 def _ends(happened: SessionEvent) -> bool:

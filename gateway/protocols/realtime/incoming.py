@@ -5,6 +5,7 @@ error, so that a misspelt one is not taken for a wish granted.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pydantic
@@ -86,11 +87,13 @@ _MODELS: dict[str, type[ClientEvent]] = {
 _ITEM: pydantic.TypeAdapter[ConversationItem] = pydantic.TypeAdapter(ConversationItem)
 _LONGEST_REFERENCE = 512
 
+Translate = Callable[[dict[str, Any]], dict[str, Any]]
+
 _CODES = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
 
 
-def parse(text: str) -> ClientEvent:
-    """The client event in `text`.
+def parse(text: str, translate: Translate | None = None) -> ClientEvent:
+    """The client event in `text`, which `translate` puts into this protocol's terms.
 
     Raises:
         ProtocolError: not a JSON object, an unknown event, or a field that is missing, unknown
@@ -103,6 +106,13 @@ def parse(text: str) -> ClientEvent:
     if not isinstance(fields, dict):
         raise ProtocolError("an event must be a JSON object with a type")
     event_id = reference(fields.get("event_id"))
+    if translate is not None:
+        try:
+            fields = translate(fields)
+        except ProtocolError as refused:
+            refused.event_id = event_id
+            raise
+        text = pydantic_core.to_json(fields).decode()
     kind = fields.get("type")
     model = _MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:

@@ -3,6 +3,7 @@
 Names and fields follow `openai.types.realtime`; the order of a turn's events is the protocol's.
 """
 
+from gateway.access import Remaining
 from gateway.protocols.realtime import items
 from gateway.protocols.realtime.errors import ProtocolError
 from gateway.protocols.realtime.events import Event, event
@@ -35,6 +36,17 @@ def error(problem: ProtocolError) -> Event:
             "event_id": problem.event_id,
         },
     )
+
+
+def rate_limits(rate: Remaining) -> Event:
+    """What is left of the requests that the client's key may make."""
+    limit = {
+        "name": "requests",
+        "limit": rate.limit,
+        "remaining": rate.remaining,
+        "reset_seconds": rate.reset_s,
+    }
+    return event("rate_limits.updated", rate_limits=[limit])
 
 
 # --- the user's audio ---
