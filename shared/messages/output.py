@@ -90,7 +90,7 @@ class TextDelta(Message, frozen=True, tag="text_delta"):
 
 class TextDone(Message, frozen=True, tag="text_done"):
     """The answer's text is complete and has `segments` pieces to be heard; `calls` are the
-    functions that the model calls."""
+    functions that the model calls. `cached_tokens` of the input's were read for an earlier answer."""
 
     response_id: str
     segments: Positive
@@ -98,6 +98,7 @@ class TextDone(Message, frozen=True, tag="text_done"):
     input_tokens: Positive
     output_tokens: Positive
     marks: Marks
+    cached_tokens: Positive = 0
     calls: list[FunctionCall] = []
 
 

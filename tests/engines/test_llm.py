@@ -12,7 +12,7 @@ import pytest
 
 from shared.settings import Settings
 from tests.engines.conftest import at_once
-from workers.llm.engines import Completion, Delta, LlmEngine, Message, Prompt, create, llama
+from workers.llm.engines import Completion, Delta, LlmEngine, Message, Prompt, create, decoding
 
 INSTRUCTIONS = Message("system", "You are a helpful voice assistant.")
 
@@ -97,13 +97,13 @@ async def test_decoding_stops_within_a_step(
     narrow: LlmEngine, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: Counter[int] = Counter()
-    take = llama._Decoding._take
+    take = decoding.Decoding._take
 
-    def counted(decoding: llama._Decoding, chunk: dict[str, Any], room: int) -> None:
-        steps[id(decoding)] += 1
-        take(decoding, chunk, room)
+    def counted(one: decoding.Decoding, chunk: dict[str, Any], longest: int) -> None:
+        steps[id(one)] += 1
+        take(one, chunk, longest)
 
-    monkeypatch.setattr(llama._Decoding, "_take", counted)
+    monkeypatch.setattr(decoding.Decoding, "_take", counted)
     begun = asyncio.Event()
 
     async def listen() -> None:

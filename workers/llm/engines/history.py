@@ -16,7 +16,7 @@ def shortened(messages: Sequence[Message], block: int) -> list[list[Message]]:
     """
     system = [message for message in messages if message.role == "system"]
     spoken = [message for message in messages if message.role != "system"]
-    ends = [0, *accumulate(len(message.content) for message in spoken)]
+    ends = [0, *accumulate(_length(message) for message in spoken)]
     versions = [list(messages)]
     cut_at = 0
     turns = [index for index, message in enumerate(spoken) if message.role == "user"]
@@ -25,3 +25,7 @@ def shortened(messages: Sequence[Message], block: int) -> list[list[Message]]:
             versions.append([*system, *spoken[index:]])
             cut_at = ends[index]
     return versions
+
+
+def _length(message: Message) -> int:
+    return len(message.content) + sum(len(call.arguments) for call in message.calls)

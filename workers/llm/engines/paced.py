@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from shared.settings import Settings
-from workers.llm.engines import Completion, Delta, Prompt
+from workers.llm.engines import Delta, Prompt, Step
 from workers.llm.engines.instant import InstantEngine
 
 
@@ -19,7 +19,7 @@ class PacedEngine(InstantEngine):
         super().__init__(settings)
         self._token_s = settings.paced_token_ms / 1000
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Completion, None]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Step, None]:
         async with aclosing(super().stream(prompt)) as steps:
             async for step in steps:
                 if isinstance(step, Delta):

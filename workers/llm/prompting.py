@@ -1,0 +1,107 @@
+"""What the model is given to answer."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from shared.broker import Pipe
+from shared.keys import SessionKeys
+from shared.messages import (
+    AnyItem,
+    FunctionCall,
+    FunctionOutput,
+    Item,
+    LlmJob,
+    SessionConfig,
+    decode,
+)
+from shared.settings import Settings
+from workers.llm.engines import Call, Message, Prompt
+
+
+def prompt_for(
+    job: LlmJob, config: SessionConfig, settings: Settings, items: Iterable[AnyItem], prefix: str
+) -> Prompt:
+    """The prompt for a response to `items`: what the response does not say itself is as the
+    session says, and what that does not say as the server's settings do."""
+    tooling = config.tooling if job.tooling is None else job.tooling
+    longest = settings.llm_max_tokens
+    wanted = job.max_output_tokens or config.max_output_tokens or longest
+    return Prompt(
+        messages=[*_instructions(job, config, settings), *messages_of(items)],
+        prefix=prefix,
+        max_tokens=min(wanted, longest),
+        tools=tuple(tooling.tools),
+        choice=tooling.choice,
+        parallel=tooling.parallel,
+        truncation=config.truncation,
+    )
+
+
+async def conversation(
+    pipe: Pipe, session: SessionKeys, job: LlmJob, after: str
+) -> Sequence[AnyItem]:
+    """The items that a response answers, oldest first: those it was given, else the conversation
+    up to the item `after`, "" for none; all but its own if that one is gone."""
+    if job.input is not None:
+        return job.input
+    if not after:
+        return []
+    ids = [found.decode() for found in await pipe.command("LRANGE", session.order, 0, -1)]
+    ids = ids[: ids.index(after) + 1] if after in ids else ids
+    ids = [item_id for item_id in ids if item_id != job.item_id]
+    if not ids:
+        return []
+    saved = await pipe.command("HMGET", session.items, *ids)
+    return [decode(data, AnyItem) for data in saved if data is not None]  # type: ignore[arg-type]
+
+
+def messages_of(items: Iterable[AnyItem]) -> list[Message]:
+    """A conversation as the model sees it.
+
+    What has no words yet is left out. So is a call without an output, and an output without a
+    call; both come where the output is, and outputs in a row come after all their calls.
+    """
+    messages: list[Message] = []
+    calls: dict[str, FunctionCall] = {}
+    outputs: list[tuple[Call, str]] = []
+    for item in items:
+        if isinstance(item, FunctionOutput):
+            call = calls.pop(item.call_id, None)
+            if call is not None:
+                told = Call(call.name, call.arguments, call_id=call.call_id)
+                outputs.append((told, item.output))
+            continue
+        _tell(outputs, messages)
+        outputs = []
+        if isinstance(item, Item):
+            messages += [Message(item.role, item.text)] if item.text else []
+        elif _is_json(item.arguments):
+            calls[item.call_id] = item
+    _tell(outputs, messages)
+    return messages
+
+
+def _instructions(job: LlmJob, config: SessionConfig, settings: Settings) -> list[Message]:
+    """The response's own, else the session's, else the server's; "" is none at all."""
+    given = (job.instructions, config.instructions, settings.instructions)
+    text = next(text for text in given if text is not None)
+    return [Message("system", text)] if text else []
+
+
+def _tell(outputs: list[tuple[Call, str]], messages: list[Message]) -> None:
+    """Adds calls to `messages`, and what came of them; what was said before goes with them."""
+    if outputs:
+        said = ""
+        if messages and messages[-1].role == "assistant":
+            said = messages.pop().content
+        messages.append(Message("assistant", said, calls=tuple(call for call, _ in outputs)))
+    for call, output in outputs:
+        messages.append(Message("tool", output, name=call.name, call_id=call.call_id))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
