@@ -1,13 +1,16 @@
-"""The FastAPI application: health, readiness and the WebSocket endpoints."""
+"""The FastAPI application: health, readiness, OpenAI's API and the original WebSocket endpoint."""
 
 import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Response, WebSocket
+from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
 
+from gateway.access import Denied
 from gateway.hub import Hub, hub
-from gateway.protocols import legacy, realtime
+from gateway.protocols import legacy, realtime, rest
+from gateway.protocols.realtime.errors import ProtocolError
 from shared.settings import Settings
 
 
@@ -27,7 +30,19 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.hub = opened
             yield
 
-    app = FastAPI(title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.include_router(rest.router)
+    app.add_exception_handler(Denied, rest.denied)
+    app.add_exception_handler(ProtocolError, rest.wrong)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
 
     def serving() -> Hub:
         opened: Hub = app.state.hub

@@ -1,0 +1,145 @@
+"""The HTTP endpoints of OpenAI's API: models, voices, and ephemeral keys for browsers."""
+
+import json
+import time
+from typing import Any, Literal
+
+import pydantic
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.access import Denied
+from gateway.hub import Hub
+from gateway.protocols.realtime.effective import Configuration
+from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime.incoming import SessionUpdate, parse
+from shared.ids import new_id
+
+_MOST_BODY_BYTES = 2**20
+
+Json = dict[str, Any]
+
+
+class _ExpiresAfter(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    anchor: Literal["created_at"] = "created_at"
+    seconds: int = Field(default=600, ge=10, le=7200)
+
+
+class _SecretRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    expires_after: _ExpiresAfter = _ExpiresAfter()
+    session: Json = Field(default_factory=lambda: {"type": "realtime"})
+
+
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/models")
+async def models(request: Request) -> Json:
+    """The one model there is: everything behind this server goes by its name."""
+    hub = _hub(request)
+    await hub.access.request(request)
+    return {"object": "list", "data": [_model(hub)]}
+
+
+@router.get("/models/{name:path}")
+async def model(request: Request, name: str) -> Json:
+    """That model."""
+    hub = _hub(request)
+    await hub.access.request(request)
+    found = _model(hub)
+    if name != found["id"]:
+        raise Denied(404, f"there is no such model: this server's is {found['id']!r}", "not_found")
+    return found
+
+
+@router.get("/voices")
+async def voices(request: Request) -> Json:
+    """The voices that a session may be spoken with."""
+    hub = _hub(request)
+    await hub.access.request(request)
+    names = [hub.settings.tts_voice]
+    return {"object": "list", "data": [{"id": name, "object": "voice"} for name in names]}
+
+
+@router.post("/realtime/client_secrets")
+async def client_secrets(request: Request) -> Json:
+    """A key for a browser: it lasts for minutes, and its sessions begin as it is said here."""
+    hub = _hub(request)
+    client = await hub.access.request(request)
+    wanted = _wanted(await _body(request))
+    update, configuration = _configuration(hub, wanted.session)
+    lasts_s = wanted.expires_after.seconds
+    key = await hub.access.mint(client, update, lasts_s)
+    return {
+        "value": key,
+        "expires_at": int(time.time()) + lasts_s,
+        "session": {"id": new_id("sess"), **configuration.shown},
+    }
+
+
+async def denied(_: Request, error: Exception) -> JSONResponse:
+    """What FastAPI answers when access is denied."""
+    assert isinstance(error, Denied)
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    return _error(error.status, str(error), kind, error.code, headers=error.headers)
+
+
+async def wrong(_: Request, error: Exception) -> JSONResponse:
+    """What FastAPI answers when what was asked for is wrong."""
+    assert isinstance(error, ProtocolError)
+    return _error(400, error.message, "invalid_request_error", error.code, error.param)
+
+
+def _error(
+    status: int,
+    message: str,
+    kind: str,
+    code: str,
+    param: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return JSONResponse({"error": error}, status, headers)
+
+
+def _hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+def _model(hub: Hub) -> Json:
+    name = hub.settings.llm_model
+    return {"id": name, "object": "model", "created": 0, "owned_by": "parley"}
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BODY_BYTES:
+            raise Denied(413, f"a body may have at most {_MOST_BODY_BYTES} bytes", "too_large")
+    return bytes(body)
+
+
+def _wanted(body: bytes) -> _SecretRequest:
+    try:
+        return _SecretRequest.model_validate_json(body or b"{}")
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        param = ".".join(map(str, first["loc"])) or None
+        message = f"{param or 'the body'}: {first['msg']}"
+        raise ProtocolError(message, param=param) from error
+
+
+def _configuration(hub: Hub, session: Json) -> tuple[Json, Configuration]:
+    """The session as an update, and what it makes of a session that asked for nothing."""
+    event = parse(json.dumps({"type": "session.update", "session": session}))
+    assert isinstance(event, SessionUpdate)
+    update = event.session.model_dump(exclude_unset=True, mode="json")
+    update["type"] = kind = event.session.type
+    return update, Configuration(hub.settings, kind=kind).updated(update)
