@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gateway.protocols.realtime.noise import NoiseReduction
 from shared.audio import (
     SAMPLE_RATE,
     Int16,
@@ -49,10 +52,16 @@ class Microphone:
     before it, in ticks of which a second has `TICKS`: so many that no rate leaves a remainder.
     """
 
-    def __init__(self, audio_format: AudioFormat, taken: int = 0) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, taken: int = 0, noise: NoiseReduction | None = None
+    ) -> None:
+        """With `noise`, which may have learned of it from another microphone, there is less."""
         self.format = audio_format
         self.taken = taken
         self._resampler = Resampler(audio_format.rate, SAMPLE_RATE)
+        self._noise = noise
+        if noise is not None:
+            noise.begin()
         self._rest = b""
 
     @property
@@ -66,8 +75,12 @@ class Microphone:
         whole = len(data) - len(data) % self.format.sample_bytes
         self._rest = data[whole:]
         self.taken += whole // self.format.sample_bytes * TICKS // self.format.rate
-        return self._resampler.process(self.format.decode(data[:whole]))
+        samples = self._resampler.process(self.format.decode(data[:whole]))
+        return self._noise.process(samples) if self._noise else samples
 
     def end(self) -> Int16:
-        """What the resampler still holds. Audio that follows needs a new microphone."""
-        return self._resampler.process(self.format.decode(b""), last=True)
+        """What is still held back. Audio that follows needs a new microphone."""
+        samples = self._resampler.process(self.format.decode(b""), last=True)
+        if self._noise is None:
+            return samples
+        return np.concatenate([self._noise.process(samples), self._noise.end()])

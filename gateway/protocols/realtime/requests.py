@@ -29,6 +29,7 @@ from gateway.protocols.realtime.incoming import (
     SessionUpdate,
     item_fields,
 )
+from gateway.protocols.realtime.noise import NoiseReduction
 from gateway.protocols.realtime.showing import Showing
 from gateway.session import Session, Wanted
 from shared.audio import SAMPLE_RATE
@@ -58,7 +59,8 @@ class Requests:
         self._grant = grant
         self._session = session
         self._cursor = cursor
-        self._microphone = Microphone(configuration.input_format)
+        self._noise = NoiseReduction.of(configuration.noise_reduction)
+        self._microphone = Microphone(configuration.input_format, noise=self._noise)
         self._committing = 0  # the number of the last commit
         self._committed = asyncio.Event()
         self._committed.set()
@@ -70,8 +72,15 @@ class Requests:
 
     def listen_from(self, taken: int) -> None:
         """The client's audio begins anew, after so many ticks of the session."""
-        self._microphone = Microphone(self.configuration.input_format, taken)
+        self._microphone = Microphone(self.configuration.input_format, taken, self._noise)
         self._session.voice.seek(self._microphone.position)
+
+    def _listen_anew(self) -> None:
+        """Another microphone goes on where this one ends."""
+        rest = self._microphone.end()
+        if len(rest):
+            self._session.voice.push(rest)
+        self.listen_from(self._microphone.taken)
 
     async def carry_out(self, request: ClientEvent, showing: Showing) -> None:
         """Does what the client asks for.
@@ -140,10 +149,7 @@ class Requests:
             self._session.voice.push(samples)
 
     async def _commit(self, reference: str | None) -> None:
-        rest = self._microphone.end()
-        if len(rest):
-            self._session.voice.push(rest)
-        self.listen_from(self._microphone.taken)
+        self._listen_anew()
         self._committing = self._number
         self._committed.clear()
         await self._session.voice.command("commit", reference, request=self._number)
@@ -158,8 +164,11 @@ class Requests:
             param = "session.audio.output.format"
             raise ProtocolError(f"{param} cannot change while a response is active", param=param)
         before, self.configuration = self.configuration, configuration
-        if configuration.input_format is not before.input_format:
-            self.listen_from(self._microphone.taken)
+        if configuration.noise_reduction != before.noise_reduction:
+            self._noise = NoiseReduction.of(configuration.noise_reduction)
+            self._listen_anew()
+        elif configuration.input_format is not before.input_format:
+            self._listen_anew()
         await self._session.configure(configuration.meaning, request=self._number)
 
     # --- responses ---
