@@ -51,7 +51,7 @@ class _Microphone:
     async def listen_for_turns(self, by_itself: bool) -> None:
         """Has the server find the ends of turns by itself, or not."""
         detection = {"type": "server_vad"} if by_itself else None
-        transcription = {"model": "any"}
+        transcription = {"model": "whisper-1"}
         await self._session.update(
             audio={"input": {"transcription": transcription, "turn_detection": detection}}
         )

@@ -1,0 +1,38 @@
+"""What a run has thrown, and what was wrong with what came of it. No I/O."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.fuzz.frames import Frame
+
+_SHOWN = 300
+_REMEMBERED = 200
+
+
+@dataclass
+class Tally:
+    """Counts frames; `tell` gets a line for everything that is wrong."""
+
+    tell: Callable[[str], None]
+    thrown: Counter[str] = field(default_factory=Counter)
+    """Frames by how they came about."""
+    malformed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Errors by their code, and closed connections by the code of the close."""
+    connections: int = 0
+    problems: list[str] = field(default_factory=list)
+    ids: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """Of items, responses and sessions that were seen anywhere, for others to name."""
+
+    def throw(self, frame: Frame) -> None:
+        """Counts a frame that is thrown."""
+        self.thrown[frame.kind] += 1
+        self.malformed += frame.malformed
+
+    def wrong(self, what: str, data: str | bytes = "") -> None:
+        """Something was wrong, after this frame if it was one's."""
+        shown = repr(data[:_SHOWN])
+        rest = f" (of {len(data)})" if len(data) > _SHOWN else ""
+        self.problems.append(f"{what}: {shown}{rest}" if data else what)
+        self.tell(self.problems[-1])

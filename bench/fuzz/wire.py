@@ -1,0 +1,150 @@
+"""What is wrong below the protocol's events: in HTTP, in the handshake, in WebSocket frames."""
+
+import asyncio
+import contextlib
+import random
+import struct
+from collections.abc import Callable
+
+from websockets.utils import apply_mask
+
+from bench.fuzz.grammar import MARK
+
+# The server hangs up by then, or the client does.
+_LISTENS_S = 2.0
+_READ = 65_536
+
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+_PATHS = ["/v1/realtime", "/v1/realtime", "/ws", "//ws", "/v1/realtime/", "/", "/%00", f"/{MARK}"]
+_BEGINNINGS = [
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+    b"GET /health HTTP/9.9\r\n\r\n",
+    b"GET /health\r\n\r\n",
+    b"\r\n" * 1_000,
+    b"A" * 100_000,
+    f"{MARK}\r\n12:00:00 gateway  {MARK}\r\n\r\n".encode(),
+    f"GET /{MARK}%0d%0a{MARK} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+    f"GET /\x00{MARK}\xff HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1"),
+    b"GET /ready HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
+    b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100,
+    b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 17\r\n\r\n" + b'{"session":[[[]]}',
+]
+
+
+def request(dice: random.Random, host: str) -> tuple[bytes, int]:
+    """Bytes that are no request, or no good one, and how many frames they are worth: one."""
+    beginning = dice.choice(_BEGINNINGS)
+    match dice.randrange(4):
+        case 0:
+            return dice.randbytes(dice.randrange(1, 3_000)), 1
+        case 1:
+            at = dice.randrange(len(beginning))
+            return beginning[:at] + dice.randbytes(3) + beginning[at:], 1
+        case 2:
+            return _handshake(dice, host, wrong=True), 1
+        case _:
+            return beginning, 1
+
+
+def frames(dice: random.Random, host: str) -> tuple[bytes, int]:
+    """A good handshake and frames of which the last ones break the protocol, and how many."""
+    number = dice.randrange(1, 8)
+    good = [_frame(_TEXT, b'{"type":"fuzz"}') for _ in range(number - 1)]
+    return b"".join([_handshake(dice, host), *good, dice.choice(_BREAKS)(dice)]), number
+
+
+def _handshake(dice: random.Random, host: str, *, wrong: bool = False) -> bytes:
+    headers = {
+        "Host": host,
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+        "Sec-WebSocket-Protocol": "realtime",
+    }
+    path = dice.choice(["/v1/realtime", "/ws"])
+    if wrong:
+        path = dice.choice(_PATHS)
+        name = dice.choice([*headers, "Authorization", "Origin", "Sec-WebSocket-Extensions"])
+        headers[name] = dice.choice(
+            ["", MARK, "x" * 5_000, ", ,,", "\x00", "parley-resume...", "http://[", "Bearer \xff"]
+        )
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _frame(
+    opcode: int, data: bytes, *, fin: bool = True, rsv: int = 0, masked: bool = True
+) -> bytes:
+    head = fin << 7 | rsv << 4 | opcode
+    size, bit = len(data), masked << 7
+    if size < 126:
+        header = struct.pack("!BB", head, bit | size)
+    elif size < 2**16:
+        header = struct.pack("!BBH", head, bit | 126, size)
+    else:
+        header = struct.pack("!BBQ", head, bit | 127, size)
+    return header + (b"mask" + apply_mask(data, b"mask") if masked else data)
+
+
+_BREAKS: list[Callable[[random.Random], bytes]] = [
+    lambda dice: dice.randbytes(dice.randrange(1, 500)),
+    lambda dice: _frame(dice.choice([3, 7, 11, 15]), b"reserved opcode"),
+    lambda dice: _frame(_TEXT, b"{}", rsv=dice.randrange(1, 8)),
+    lambda dice: _frame(_TEXT, b"{}", masked=False),
+    lambda dice: _frame(_TEXT, dice.choice([b"\xff\xfe", b"\xc3", b"\xed\xa0\x80", b"\xf8"])),
+    lambda dice: _frame(_PING, bytes(126)),
+    lambda dice: _frame(_PING, b"", fin=False),
+    lambda dice: _frame(_PING, b"ping") * 500,
+    lambda dice: _frame(_PONG, b"nobody asked") * 100,
+    lambda dice: _frame(0, b"goes on with nothing"),
+    lambda dice: _frame(_TEXT, b'{"ty', fin=False) + _frame(_TEXT, b"{}"),
+    lambda dice: _frame(_TEXT, b"", fin=False) + _frame(0, b"", fin=False) * 2_000,
+    lambda dice: _frame(_TEXT, b'{"type":', fin=False) + _frame(0, b'"fuzz"}') + _frame(0, b""),
+    lambda dice: _frame(_BINARY, b"\x00" * 70_001),
+    lambda dice: _frame(_BINARY, b"") * 300,
+    lambda dice: _frame(_CLOSE, b"\x03"),
+    lambda dice: _frame(_CLOSE, struct.pack("!H", dice.choice([0, 999, 1004, 1005, 1006, 5000]))),
+    lambda dice: _frame(_CLOSE, struct.pack("!H", 1000) + b"\xff\xfe"),
+    lambda dice: _frame(_CLOSE, struct.pack("!H", 1000) + MARK.encode()) + _frame(_TEXT, b"{}"),
+    lambda dice: struct.pack("!BBQ", 0x81, 0xFF, dice.choice([2**63, 2**62, 2**31])) + b"mask",
+    lambda dice: struct.pack("!BBQ", 0x81, 0xFF, 2**20) + b"mask" + b"no more of it comes",
+]
+
+
+async def throw(host: str, data: bytes, dice: random.Random) -> int:
+    """Sends bytes over a connection of their own, in pieces or at once, and reads for a while what
+    comes back, or not; returns how many bytes did."""
+    address, _, port = host.partition(":")
+    reader, writer = await asyncio.open_connection(address, int(port))
+    received = 0
+    try:
+        with contextlib.suppress(OSError):
+            for piece in _pieces(data, dice):
+                writer.write(piece)
+                await writer.drain()
+            if dice.random() < 0.3:
+                writer.write_eof()
+            if dice.random() < 0.3:
+                writer.transport.abort()
+                return received
+            async with asyncio.timeout(_LISTENS_S):
+                while chunk := await reader.read(_READ):
+                    received += len(chunk)
+    except TimeoutError:
+        pass  # the server waits for more
+    finally:
+        writer.transport.abort()
+    return received
+
+
+def _pieces(data: bytes, dice: random.Random) -> list[bytes]:
+    if dice.random() < 0.7:
+        return [data]
+    at = dice.randrange(len(data))
+    return [data[:at], data[at:]]
