@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from fastapi import FastAPI
+from uvicorn import Server
 
 from gateway.__main__ import server
 from gateway.hub import Hub
@@ -53,11 +54,17 @@ class Gateway:
 
     host: str
     app: FastAPI
+    server: Server
 
     @property
     def hub(self) -> Hub:
         hub: Hub = self.app.state.hub
         return hub
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self.server.server_state.connections)
 
     @property
     def idle(self) -> bool:
@@ -77,7 +84,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
             await until(lambda: running.started or task.done())
             app = running.config.app
             assert isinstance(app, FastAPI)
-            yield Gateway(host, app)
+            yield Gateway(host, app, running)
         finally:
             running.should_exit = True
             await asyncio.wait_for(task, 2 * SOON_S)

@@ -1,10 +1,10 @@
 """The HTTP endpoints, asked by the official client."""
 
+import asyncio
 import json
 import time
 import urllib.error
 import urllib.request
-from asyncio import to_thread
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +14,7 @@ from openai import AsyncOpenAI
 
 from shared.api_keys import digest
 from shared.broker import Pipe
+from shared.keys import AccessKeys
 from tests.gateway.access import ADA, BOB, bearer, connected, keyed, refused
 from tests.gateway.running import Gateway, gateway, instant
 from tests.stages import until
@@ -42,7 +43,7 @@ async def posted(served: Gateway, key: str, body: bytes) -> tuple[int, dict[str,
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
-    return await to_thread(post)
+    return await asyncio.to_thread(post)
 
 
 async def test_models_and_voices(locked: Gateway) -> None:
@@ -67,10 +68,11 @@ async def test_without_a_key_nothing_is_told(locked: Gateway) -> None:
 
 async def test_requests_over_http_count(locked: Gateway) -> None:
     ada = client(locked, ADA)
-    with pytest.raises(openai.RateLimitError, match="requests a second") as refusal:
-        for _ in range(20):
-            await ada.models.list()
-    assert int(refusal.value.response.headers["Retry-After"]) > 0
+    asked = await asyncio.gather(*(ada.models.list() for _ in range(20)), return_exceptions=True)
+    refusals = [answer for answer in asked if isinstance(answer, openai.RateLimitError)]
+    assert 0 < len(refusals) < 20
+    assert "requests a second" in str(refusals[0])
+    assert int(refusals[0].response.headers["Retry-After"]) > 0
 
 
 async def test_pages_of_other_origins_learn_nothing(redis_url: str) -> None:
@@ -104,11 +106,15 @@ async def test_an_ephemeral_key_opens_sessions_of_its_configuration(
             assert created["output_modalities"] == ["text"]
             # it is one of Ada's sessions
             assert (await refused(locked, bearer(ADA))).status == 429
-        await until(lambda: locked.idle)
+        await until(lambda: free(pipe))
     keys = [key.decode() for key in await pipe.command("KEYS", "*")]
     assert f"parley:secret:{digest(made.value)}" in keys
     dump = [await pipe.command("DUMP", key) for key in keys]
     assert not any(made.value.encode() in value for value in dump)
+
+
+async def free(pipe: Pipe) -> bool:
+    return not await pipe.command("EXISTS", AccessKeys("ada").sessions)
 
 
 async def test_an_ephemeral_key_for_transcription(locked: Gateway) -> None:
