@@ -22,7 +22,7 @@ from tests.gateway.realtime_client import RATE, SILENCE, Client, Json, joined, s
 from tests.gateway.running import Gateway, errors, gateway, instant, signed_in, stages
 from tests.stages import SOON_S, until
 
-PUSH_TO_TALK = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "any"}}}}
+PUSH_TO_TALK = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}}
 TEXT = {"output_modalities": ["text"]}
 
 
@@ -90,10 +90,10 @@ async def test_without_a_broker_clients_are_refused_in_time_and_taken_when_it_is
 
 
 async def test_a_session_begins_with_its_configuration(served: Gateway) -> None:
-    async with joined(served, "?model=mine") as client:
+    async with joined(served, "?model=gpt-realtime") as client:
         session = client.seen[0]["session"]
         assert session.pop("parley")["resume"]["within_s"] == 60
-        assert session["model"] == "mine"
+        assert session["model"] == "gpt-realtime"
         assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 200
         await client.update(instructions="Be brief.")
         assert client.seen[-1]["session"] == {**session, "instructions": "Be brief."}
@@ -110,7 +110,7 @@ async def test_the_subprotocol_is_selected_when_it_is_offered(served: Gateway) -
 
 async def test_a_spoken_turn(served: Gateway) -> None:
     async with joined(served) as client:
-        await client.update(audio={"input": {"transcription": {"model": "any"}}})
+        await client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
         await client.append(sound(0.6))
         await client.append(SILENCE)
         done = await client.until("response.done")
@@ -206,9 +206,9 @@ MISTAKES: list[tuple[str | bytes | Json, str, str | None]] = [
         "session.voice",
     ),
     (
-        {"type": "session.update", "session": {"tracing": "auto"}},
+        {"type": "session.update", "session": {"prompt": {"id": "mine"}}},
         "invalid_value",
-        "session.tracing",
+        "session.prompt",
     ),
     (
         {"type": "conversation.item.create", "item": ITEM, "previous_item_id": "a"},
@@ -227,7 +227,7 @@ MISTAKES: list[tuple[str | bytes | Json, str, str | None]] = [
         "response.max_output_tokens",
     ),
     (
-        {"type": "response.create", "response": {"conversation": "none"}},
+        {"type": "response.create", "response": {"conversation": "mine"}},
         "invalid_value",
         "response.conversation",
     ),

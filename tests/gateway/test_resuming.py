@@ -113,12 +113,12 @@ async def test_a_request_whose_answer_was_lost_is_not_made_twice(served: Gateway
 
 async def test_audio_sent_again_is_heard_once(served: Gateway) -> None:
     async with joined(served) as whole:
-        await whole.update(audio={"input": {"transcription": {"model": "any"}}})
+        await whole.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
         await whole.append(TURN)
         heard = await whole.until("conversation.item.input_audio_transcription.completed")
     half = RATE * 3 // 10
     async with joined(served) as client:
-        await client.update(audio={"input": {"transcription": {"model": "any"}}})
+        await client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
         await client.append(TURN[:half])
         await client.until("input_audio_buffer.speech_started")
         session, last = client.seen[0]["session"], client.seen[-1]["event_id"]

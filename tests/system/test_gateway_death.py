@@ -55,7 +55,7 @@ class Talk:
         self._source = session.events()
 
     async def configure(self, *, push_to_talk: bool) -> None:
-        audio: dict[str, Any] = {"transcription": {"model": "any"}}
+        audio: dict[str, Any] = {"transcription": {"model": "whisper-1"}}
         if push_to_talk:
             audio["turn_detection"] = None
             self.hearing.configure(None)

@@ -28,7 +28,7 @@ async def converse(url: str, number: int) -> list[tuple[str, str]]:
     """Two turns; for each what was heard and what was answered, with the events in order."""
     turns = []
     async with Parley(url) as session:
-        await session.update(audio={"input": {"transcription": {"model": "any"}}})
+        await session.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
         events = session.events()
         for turn in range(TURNS):
             sound = speech(number, turn)

@@ -22,7 +22,7 @@ async def test_a_turn_outlives_a_worker(up: Up, stage: str) -> None:
     assert worker is not None
     kinds, heard, answer = [], "", ""
     async with Parley(up.url) as session:
-        await session.update(audio={"input": {"transcription": {"model": "any"}}})
+        await session.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
         sound = speech(1, 0)
         events = session.events()
         for at in range(0, len(sound), RATE // 10):
