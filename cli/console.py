@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from shared.settings import Settings
+from shared.settings import Settings, explained
 
 console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -18,13 +18,6 @@ def fail(sentence: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def printable(text: str) -> str:
-    """`text` on one line, with whatever could steer a terminal written as an escape sequence."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )
-
-
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this machine, with the options given on the command line in front.
 
@@ -34,10 +27,11 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        source = f"--{field}" if field in given else f"PARLEY_{field.upper()}"
-        fail(f"{source}: {first['msg']}, and it is {first['input']!r}")
+        field = str(error.errors()[0]["loc"][0])
+        sentence = explained(error)
+        if field in given:
+            sentence = sentence.replace(f"PARLEY_{field.upper()}", f"--{field}", 1)
+        fail(sentence)
 
 
 def _escaped(text: str) -> str:

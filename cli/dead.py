@@ -14,11 +14,12 @@ from redis.exceptions import RedisError
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import console, fail, load_settings, printable
+from cli.console import console, fail, load_settings
 from cli.runtime import running, settings_of
 from shared.audio import SAMPLE_RATE, pcm16, write_wav
 from shared.broker import Pipe, connect
 from shared.keys import Keyspace
+from shared.logs import printable
 from shared.messages import MessageError, SttJob
 from shared.scripts import dead
 from shared.scripts.dead import DeadJob

@@ -12,7 +12,7 @@ import psutil
 import redis
 import typer
 
-from cli.address import answers, check_free, local_address
+from cli.address import answers, check_free, local_url
 from cli.broker import OLDEST_REDIS, BrokerError, find_server, server_version
 from cli.console import console, load_settings
 from shared.broker import connect
@@ -129,7 +129,7 @@ def _port(config: Settings) -> Check:
     try:
         check_free(config.host, config.port)
     except OSError as error:
-        if answers(f"http://{local_address(config)}/health"):
+        if answers(f"{local_url(config)}/health"):
             return Check("ok", what, "Parley is running there")
         advice = "stop what uses it, or choose another with PARLEY_PORT"
         return Check("fail", what, f"{error.strerror}: {advice}")

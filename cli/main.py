@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, models
+from cli import dead, keys, models
 from cli.doctor import doctor
 from cli.restart import restart
 from cli.say import say
@@ -21,3 +21,4 @@ app.command()(say)
 app.command()(doctor)
 app.add_typer(dead.app, name="dead")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")

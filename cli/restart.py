@@ -15,11 +15,12 @@ import typer
 from redis.exceptions import RedisError
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-from cli.address import answers, local_address
-from cli.console import console, fail, load_settings, printable
+from cli.address import answers, local_url
+from cli.console import console, fail, load_settings
 from cli.runtime import running, settings_of
 from shared.broker import Pipe, connect
 from shared.heartbeat import living
+from shared.logs import printable
 from shared.settings import STAGES, Settings
 
 _ORDER = [*STAGES, "gateway", "broker"]
@@ -107,7 +108,7 @@ async def _until_ready(supervisor: "_Supervisor", name: str, config: Settings, p
 
 async def _is_ready(kind: str, pid: int, config: Settings, pipe: Pipe) -> bool:
     if kind == "gateway":
-        return await asyncio.to_thread(answers, f"http://{local_address(config)}/health")
+        return await asyncio.to_thread(answers, f"{local_url(config)}/health")
     if kind == "broker":
         return bool(await pipe.command("PING"))
     here = socket.gethostname()

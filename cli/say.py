@@ -122,7 +122,12 @@ class Turn:
 
 
 async def ask(
-    question: Int16, url: str, silence_ms: int, instructions: str | None, show: Show
+    question: Int16,
+    url: str,
+    api_key: str | None,
+    silence_ms: int,
+    instructions: str | None,
+    show: Show,
 ) -> Turn:
     """Ask `question`, int16 (n,) at 24 kHz, in a new session, as a microphone would.
 
@@ -141,7 +146,7 @@ async def ask(
                 raise ParleyError("the server gave no answer within 30 s")
             yield frame
 
-    async with Parley(_with_timings(url)) as session:
+    async with Parley(_with_timings(url), api_key) as session:
         events = session.events()
         await session.update(**_configuration(silence_ms, instructions))
         await _configured(events)
@@ -234,6 +239,10 @@ def say(
         Path, typer.Option("--output", "-o", help="Where the answer's WAV file goes.")
     ] = Path("answer.wav"),
     url: Annotated[str, typer.Option(help="The server's address.")] = "ws://127.0.0.1:8080",
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="PARLEY_API_KEY", help="The server's API key, if it asks for one."),
+    ] = None,
     silence_ms: Annotated[
         int, typer.Option(min=0, help="Silence that ends the question, in ms.")
     ] = 300,
@@ -254,7 +263,7 @@ def say(
     turns = []
     try:
         for _ in range(repeat):
-            turn = asyncio.run(ask(samples, url, silence_ms, instructions, printer))
+            turn = asyncio.run(ask(samples, url, api_key, silence_ms, instructions, printer))
             printer.end()
             turns.append(turn)
             _report(turn, console)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli.address import answers, check_free, local_address
+from cli.address import answers, check_free, local_url
 from cli.broker import Broker, BrokerError, find_server
 from cli.console import console, fail, load_settings
 from cli.models import fetch_missing
@@ -22,7 +22,7 @@ from cli.supervise import Program, supervise
 from shared.settings import STAGES, Settings, environment
 
 _POLL_S = 0.1
-_USUAL_ADDRESS = "127.0.0.1:8080"
+_USUAL_URL = "ws://127.0.0.1:8080"
 
 
 def up(
@@ -48,6 +48,8 @@ def up(
     given = {"profile": profile, "host": host, "port": port}
     overrides = {name: value for name, value in given.items() if value is not None}
     config = load_settings(**overrides)
+    if config.problem:
+        fail(config.problem)
     try:
         check_free(config.host, config.port)
     except OSError as error:
@@ -105,17 +107,17 @@ def _write(line: str) -> None:
 
 def _announce(config: Settings, started: float) -> None:
     """Says where Parley is as soon as every stage is ready."""
-    address = local_address(config)
-    while not answers(f"http://{address}/ready"):
+    http, ws = local_url(config), local_url(config, "ws")
+    while not answers(f"{http}/ready"):
         time.sleep(_POLL_S)
-    elsewhere = "" if address == _USUAL_ADDRESS else f" --url ws://{address}"
+    elsewhere = "" if ws == _USUAL_URL else f" --url {ws}"
     parley = "parley" if shutil.which("parley") else sys.argv[0]
     console.print(
-        f"\n[bold green]Parley is ready[/] at [bold]http://{address}[/]"
+        f"\n[bold green]Parley is ready[/] at [bold]{http}[/]"
         f" after {time.monotonic() - started:.1f} s\n\n"
         f"  Ask it something:      {parley} say question.wav -o answer.wav{elsewhere}\n"
-        f"  Realtime API:          ws://{address}/v1/realtime\n"
-        f"  speech-to-speech API:  ws://{address}/ws\n"
+        f"  Realtime API:          {ws}/v1/realtime\n"
+        f"  speech-to-speech API:  {ws}/ws\n"
         "  Stop it:               Ctrl-C\n",
         soft_wrap=True,
     )

@@ -1,0 +1,39 @@
+"""The log: one line for each thing said, whatever is in it."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from shared import logs
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn.error")
+    before = root.handlers[:], root.level, uvicorn.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    uvicorn.setLevel(before[2])
+
+
+def test_what_a_client_sent_begins_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up("gateway", "info")
+    forged = "x\n12:00:00 gateway  all is well\x1b[2J\u2028"
+    logging.getLogger("test").info("refused: %s", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logging.getLogger("test").exception("failed")
+    said = capsys.readouterr().err
+    first, *traceback = said.splitlines()
+    assert "\\n12:00:00" in first
+    assert "\\x1b" in first
+    assert not any(line.startswith("12:00:00") for line in traceback[1:])
+
+
+def test_what_is_said_is_not_written_down(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up("gateway", "debug")
+    logging.getLogger("uvicorn.error").debug("< TEXT 'a secret'")
+    assert "secret" not in capsys.readouterr().err
