@@ -7,7 +7,8 @@ an hour off changes nothing.
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -19,8 +20,18 @@ _ALIVE_MS = 4_000
 _FORGET_MS = 15_000
 
 
-class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself."""
+class Offers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker can do that another of its stage may not; where nothing is said, anything.
+
+    `languages` are what speech is understood in, as ISO 639 codes; `voices` it can be spoken with.
+    """
+
+    languages: tuple[str, ...] = ()
+    voices: tuple[str, ...] = ()
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker says of itself. On the wire it says only what differs from nothing."""
 
     worker_id: str
     stage: str
@@ -29,6 +40,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "cpu"
     load: int = 0
     slots: int = 0
+    offers: Offers = Offers()
     host: str = msgspec.field(default_factory=socket.gethostname)
     pid: int = msgspec.field(default_factory=os.getpid)
 
@@ -87,3 +99,20 @@ async def living(pipe: Pipe, within_ms: int = _ALIVE_MS) -> list[WorkerInfo]:
         if now_ms - int(seen_ms) <= within_ms:
             workers.append(msgspec.json.decode(description, type=WorkerInfo))
     return workers
+
+
+async def offered(pipe: Pipe) -> Offers:
+    """What the workers that are ready can do between them.
+
+    Of a stage whose workers have no limit, or that has no worker yet, nothing is said.
+    """
+    ready = [worker for worker in await living(pipe) if worker.ready]
+    return Offers(
+        languages=_union([w.offers.languages for w in ready if w.stage == "stt"]),
+        voices=_union([w.offers.voices for w in ready if w.stage == "tts"]),
+    )
+
+
+def _union(offers: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """What any of them has, in order of first mention; nothing where one has no limit."""
+    return tuple(dict.fromkeys(chain.from_iterable(offers))) if all(offers) else ()

@@ -3,24 +3,24 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from shared.settings import Settings, Stage
+from shared.settings import Role, Settings
 
 Engine = TypeVar("Engine")
 Model = TypeVar("Model")
 
 
 def create_engine(
-    stage: Stage, engines: Mapping[str, Callable[[Settings], Engine]], settings: Settings
+    role: Role, engines: Mapping[str, Callable[[Settings], Engine]], settings: Settings
 ) -> Engine:
-    """The stage's engine, not yet loaded.
+    """The engine for `role`, not yet loaded.
 
     Raises:
         ValueError: no engine has that name; the message names the setting and the engines.
     """
-    name = settings.engine(stage)
+    name = settings.engine(role)
     if name not in engines:
         known = ", ".join(sorted(engines))
-        raise ValueError(f"PARLEY_{stage.upper()}_ENGINE must be one of {known}, not {name!r}")
+        raise ValueError(f"PARLEY_{role.upper()}_ENGINE must be one of {known}, not {name!r}")
     return engines[name](settings)
 
 

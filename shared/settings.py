@@ -18,6 +18,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.api_keys import ApiKey
 
 Stage = Literal["vad", "stt", "llm", "tts"]
+Role = Stage | Literal["turn"]
+"""What an engine is for: a stage's work, or telling when a turn is over, for the VAD stage."""
+
 STAGES: tuple[Stage, ...] = ("vad", "stt", "llm", "tts")
 
 # Chosen for the starter model, of 20 wordings, by 60 questions that `bench/questions.toml` lacks:
@@ -26,12 +29,24 @@ STAGES: tuple[Stage, ...] = ("vad", "stt", "llm", "tts")
 DEFAULT_INSTRUCTIONS = "You speak with the user. Give short, factual answers."
 
 # What each profile puts where nothing else was chosen.
-PROFILES: dict[str, dict[Stage, str]] = {
-    "cpu": {"vad": "silero", "stt": "whisper", "llm": "llama", "tts": "piper"},
+PROFILES: dict[str, dict[Role, str]] = {
+    "cpu": {
+        "vad": "silero",
+        "turn": "smart-turn",
+        "stt": "whisper",
+        "llm": "llama",
+        "tts": "piper",
+    },
     # No models at all: answers in no time, for tests of everything around the engines.
-    "instant": {"vad": "energy", "stt": "instant", "llm": "instant", "tts": "instant"},
+    "instant": {
+        "vad": "energy",
+        "turn": "length",
+        "stt": "instant",
+        "llm": "instant",
+        "tts": "instant",
+    },
     # The same with a stated service time, so that a fault can find a worker in the middle of it.
-    "paced": {"vad": "energy", "stt": "paced", "llm": "paced", "tts": "paced"},
+    "paced": {"vad": "energy", "turn": "length", "stt": "paced", "llm": "paced", "tts": "paced"},
 }
 
 
@@ -132,6 +147,8 @@ class Settings(BaseSettings):
     stt_batch: int = Field(default=8, ge=1, description="Utterances transcribed together.")
 
     # turns
+    turn_engine: str | None = None
+    turn_model: str = "smart-turn-v3.2"
     silence_ms: int = Field(
         default=500, ge=0, description="Silence that ends a turn, where the client names none."
     )
@@ -205,10 +222,10 @@ class Settings(BaseSettings):
                 return f"PARLEY_TLS_{name}: {str(path)!r} cannot be read"
         return None
 
-    def engine(self, stage: Stage) -> str:
-        """The engine's name for `stage`: its own setting, else the profile's."""
-        named: str | None = getattr(self, f"{stage}_engine")
-        return named or PROFILES[self.profile][stage]
+    def engine(self, role: Role) -> str:
+        """The engine's name for `role`: its own setting, else the profile's."""
+        named: str | None = getattr(self, f"{role}_engine")
+        return named or PROFILES[self.profile][role]
 
     def workers(self, stage: Stage) -> int:
         """How many workers of `stage` one `parley up` runs."""

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from shared import logs
 from shared.broker import Pipe, connect, persist, published
-from shared.heartbeat import Heartbeat, WorkerInfo, sign_off
+from shared.heartbeat import Heartbeat, Offers, WorkerInfo, sign_off
 from shared.ids import new_id
 from shared.jobs import JobConsumer, JobStage
 from shared.keys import Keyspace, Shard
@@ -78,14 +78,20 @@ class Context:
         return connect(self.settings.redis_url)
 
 
+def _no_limit(_: Engine) -> Offers:
+    return Offers()
+
+
 def run_worker(
     stage: Stage,
     create: Callable[[Settings], E],
     start: Callable[[E, Context], Running],
+    offers: Callable[[E], Offers] = _no_limit,
 ) -> None:
     """Runs one worker of `stage` until SIGTERM or SIGINT: the body of `python -m workers.stt`.
 
-    `create` makes the engine that the settings name, `start` the stage around it.
+    `create` makes the engine that the settings name, `start` the stage around it; `offers` tells
+    what the engine, once it is loaded, can do.
     """
     # Read when OpenMP is loaded. Threads that wait for each other actively take the cores of the
     # other stages, and of each other: beside one busy core, recognition with two threads took
@@ -94,7 +100,7 @@ def run_worker(
     config = settings()
     logs.set_up(stage, config.log_level)
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_work(stage, config, create, start))
+        uvloop.run(_work(stage, config, create, start, offers))
 
 
 async def _work(
@@ -102,6 +108,7 @@ async def _work(
     config: Settings,
     create: Callable[[Settings], E],
     start: Callable[[E, Context], Running],
+    offers: Callable[[E], Offers],
 ) -> None:
     stop = _stop_signal()
     worker_id = new_id(stage)
@@ -118,6 +125,7 @@ async def _work(
                 model=engine.model,
                 load=running.load if running else 0,
                 slots=running.slots if running else 0,
+                offers=offers(engine) if running else Offers(),
             )
 
         async with asyncio.TaskGroup() as tasks:

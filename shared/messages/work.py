@@ -54,7 +54,9 @@ class ListenerState(Message, frozen=True, tag="listener_state"):
 
     `heard` is the sample up to which the model has listened, with `model` its state (float32)
     there; audio is needed again from sample `kept` on. `quiet_from` is -1 while nobody is quiet.
-    `number` is the last of the client's requests that was carried out.
+    `asking` says that it waits to be told whether the turn is over. `timed_out` is where the last
+    silence was that made a turn, -1 if none did. `number` is the last of the client's requests that
+    was carried out.
     """
 
     session_id: str
@@ -72,6 +74,8 @@ class ListenerState(Message, frozen=True, tag="listener_state"):
     turn_detection: TurnDetection | None
     language: str | None
     transcription_prompt: str | None
+    asking: bool = False
+    timed_out: int = -1
 
 
 # --- jobs -----------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from shared.settings import STAGES, Settings, settings
+from shared.settings import PROFILES, Settings, settings
 
 # The setting that names the model of an engine; an engine that is not here needs none.
 _MODEL_OF_ENGINE = {
     "silero": "vad_model",
+    "smart-turn": "turn_model",
     "whisper": "stt_model",
     "llama": "llm_model",
     "piper": "tts_voice",
@@ -53,7 +54,8 @@ def is_hub_id(name: str) -> bool:
 
 def needed(chosen: Settings) -> list[str]:
     """The models that the engines of these settings load."""
-    fields = (_MODEL_OF_ENGINE.get(chosen.engine(stage)) for stage in STAGES)
+    roles = PROFILES[chosen.profile]
+    fields = (_MODEL_OF_ENGINE.get(chosen.engine(role)) for role in roles)
     return [getattr(chosen, field) for field in fields if field]
 
 

@@ -15,7 +15,7 @@ Reader = Callable[[str], Int16]
 
 @pytest.fixture(scope="module", params=["silero", "energy"])
 def engine(request: pytest.FixtureRequest) -> Iterator[VadEngine]:
-    loaded = create(Settings(vad_engine=request.param))
+    loaded = create(Settings(vad_engine=request.param)).vad
     loaded.load()
     yield loaded
     loaded.close()
@@ -106,7 +106,7 @@ def test_two_threads_at_once(engine: VadEngine, reading: Float32) -> None:
 
 
 def test_without_its_model_it_says_so(settings: Settings) -> None:
-    engine = create(settings)
+    engine = create(settings).vad
     step = (np.zeros((1, WINDOW), np.float32), engine.initial_state()[None])
     with pytest.raises(RuntimeError, match="silero engine is not loaded"):
         engine.step(*step)

@@ -58,15 +58,17 @@ def test_a_missing_model_says_how_to_get_it(name: str, tmp_path: Path) -> None:
     assert raised.value.name == name
 
 
-def test_the_cpu_profile_needs_one_model_per_stage() -> None:
+def test_the_cpu_profile_needs_a_model_for_each_engine() -> None:
     assert needed(Settings(profile="cpu")) == [
         "silero-vad",
+        "smart-turn-v3.2",
         "whisper-tiny.en",
         "smollm2-135m-instruct",
         "en_US-joe-medium",
     ]
     assert needed(Settings(profile="cpu", llm_engine="instant", stt_model="whisper-base")) == [
         "silero-vad",
+        "smart-turn-v3.2",
         "whisper-base",
         "en_US-joe-medium",
     ]

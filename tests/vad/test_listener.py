@@ -204,7 +204,7 @@ def test_push_to_talk_makes_a_turn_of_what_came_and_answers_nothing() -> None:
     assert heard is not None
     assert heard.job is not None
     assert np.array_equal(np.frombuffer(heard.job.pcm, np.int16), tone(1.0))
-    assert not heard.job.respond
+    assert heard.job.respond == "never"
     assert [type(message) for message in heard.messages] == [Committed]
     # and the next turn begins empty
     again = listener.obey(command("commit", reference="event_7"), now_ms=2000)

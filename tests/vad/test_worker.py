@@ -28,6 +28,7 @@ from shared.messages import (
     decode,
 )
 from shared.scripts import sessions
+from shared.settings import Settings
 from tests.stages import (
     KEYSPACE,
     ask,
@@ -39,8 +40,9 @@ from tests.stages import (
     until,
     working,
 )
-from workers.vad.engines import VadEngine
+from workers.vad.engines import Hearing, TurnEngine, VadEngine, create
 from workers.vad.engines.energy import EnergyEngine
+from workers.vad.engines.length import LengthEngine
 from workers.vad.worker import VadStage, start
 
 CONFIG = SessionConfig(turn_detection=TurnDetection(silence_ms=300))
@@ -78,11 +80,16 @@ class LargerEngine(EnergyEngine):
 
 @asynccontextmanager
 async def listening(
-    pipe: Pipe, url: str, name: str = "vad_1", engine: VadEngine | None = None
+    pipe: Pipe,
+    url: str,
+    name: str = "vad_1",
+    engine: VadEngine | None = None,
+    turns: TurnEngine | None = None,
 ) -> AsyncIterator[VadStage]:
     info = WorkerInfo(worker_id=name, stage="vad", ready=True)
     await heartbeat.sign_in(pipe, info)
-    stage = start(engine or EnergyEngine(), context(pipe, url, name))
+    hearing = Hearing(engine or EnergyEngine(), turns or LengthEngine())
+    stage = start(hearing, context(pipe, url, name))
     try:
         async with working(stage):
             yield stage
@@ -146,7 +153,7 @@ async def test_a_successor_goes_on_in_the_middle_of_a_word(
         lane = KEYSPACE.lane(session.session_id)
         return bool(await pipe.command("HEXISTS", lane.checkpoint, "@"))
 
-    died = start(EnergyEngine(), context(pipe, redis_url, "died"))
+    died = start(create(Settings(profile="instant")), context(pipe, redis_url, "died"))
     task = asyncio.create_task(died.run())
     await until(begun)
     await until(checkpointed)
@@ -231,7 +238,7 @@ async def test_a_lane_that_was_lost_since_it_was_read_is_not_listened_to(
     session = await open_session(pipe, CONFIG)
     lane = OwnedLane(KEYSPACE.lane(session.session_id), token=1, read="1-0")
     entry = LaneEntry(records=[Command(session.session_id, 0, action, CONFIG.turn_detection)])
-    stage = start(EnergyEngine(), context(pipe, redis_url, "vad_1"))
+    stage = start(create(Settings(profile="instant")), context(pipe, redis_url, "vad_1"))
     await stage.process([(lane, "1-0", entry)])
     assert stage.load == 0
 

@@ -116,11 +116,14 @@ class SttStage:
 
     async def _response(
         self, session: SessionKeys, message: SttJob, marks: dict[str, int]
-    ) -> NewResponse:
+    ) -> NewResponse | None:
+        """The answer to a turn, None in a session that only transcribes."""
         saved = await self.context.pipe.command("HGET", session.state, "config")
         if saved is None:
             raise Withdrawn
         config = decode(saved, SessionConfig)
+        if not config.responds:
+            return None
         # Transcribed again because the broker fell back by a moment, the turn has the same answer.
         response_id = derived_id("resp", message.item_id)
         item_id = derived_id("item", message.item_id)

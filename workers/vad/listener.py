@@ -22,12 +22,20 @@ from shared.messages import (
     SpeechStarted,
     SpeechStopped,
     SttJob,
+    TimeoutTriggered,
     TurnDetection,
     encode,
 )
 from shared.scripts.lanes import Heard, Saved
-from workers.vad.endpointing import BEGIN_WINDOWS, SAMPLES_PER_MS, Edge, Endpointing, step
-from workers.vad.engines import WINDOW
+from workers.vad.endpointing import (
+    BEGIN_WINDOWS,
+    SAMPLES_PER_MS,
+    Edge,
+    Endpointing,
+    answered,
+    step,
+)
+from workers.vad.engines import TURN_SAMPLES, WINDOW
 
 # Of the silence that ends a turn, this much goes to the recogniser: a word's last consonant is
 # quieter than what the model calls speech.
@@ -36,7 +44,6 @@ _LONGEST_TURN = 120_000 * SAMPLES_PER_MS
 _LEAST_COMMIT_MS = 100
 # A jump further than this is a client that was away, not frames that were lost.
 _LONGEST_GAP = 10_000 * SAMPLES_PER_MS
-
 
 Respond = Literal["if_words", "always", "never"]
 
@@ -75,6 +82,7 @@ class Listener:
         self._item_id = ""
         self._opened = False
         self._number = 0
+        self._timed_out = -1
 
     @classmethod
     def restored(cls, session: SessionKeys, state: ListenerState) -> "Listener":
@@ -83,11 +91,12 @@ class Listener:
         listener = cls(session, model_state, at=state.kept, seq=state.seq)
         listener._heard = state.heard
         listener._turn = state.turn
-        listener._ends = Endpointing(state.speaking, state.voiced, state.quiet_from)
+        listener._ends = Endpointing(state.speaking, state.voiced, state.quiet_from, state.asking)
         listener._began = state.began
         listener._item_id = state.item_id
         listener._opened = True
         listener._number = state.number
+        listener._timed_out = state.timed_out
         listener.turn_detection = state.turn_detection
         listener.language = state.language
         listener.transcription_prompt = state.transcription_prompt
@@ -108,8 +117,10 @@ class Listener:
                 speaking=self._ends.speaking,
                 voiced=self._ends.voiced,
                 quiet_from=self._ends.quiet_from,
+                asking=self._ends.asking,
                 began=self._began,
                 item_id=self._item_id,
+                timed_out=self._timed_out,
                 turn_detection=self.turn_detection,
                 language=self.language,
                 transcription_prompt=self.transcription_prompt,
@@ -150,11 +161,28 @@ class Listener:
     @property
     def has_window(self) -> bool:
         """Whether there are 512 samples to listen to next."""
-        return self.turn_detection is not None and self._end - self._heard >= WINDOW
+        listens = self.turn_detection is not None and not self._ends.asking
+        return listens and self._end - self._heard >= WINDOW
 
     def window(self) -> Float32:
         """The next 512 samples to listen to, as float32."""
         return to_float32(self._samples(self._heard, self._heard + WINDOW))
+
+    @property
+    def has_question(self) -> bool:
+        """Whether it goes on only when it was told how likely `turn` is over."""
+        asks = self.turn_detection is not None and self._ends.asking
+        return asks and self._end >= self._heard
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be heard or answered before it takes in more."""
+        return not (self.has_window or self.has_question)
+
+    def turn(self) -> Int16:
+        """The end of the present turn, up to what was heard, as an engine is asked about it."""
+        start = max(self._began, self._kept, self._heard - TURN_SAMPLES)
+        return self._samples(start, self._heard)
 
     # --- what it hears ---
 
@@ -173,6 +201,11 @@ class Listener:
             self._keep(self._heard - lead)
         return None
 
+    def answer(self, probability: float, now_ms: int) -> Heard | None:
+        """Takes in how likely `turn` is over."""
+        self._ends, edge = answered(self._ends, probability)
+        return self._end_turn(edge.at, now_ms) if edge is not None else None
+
     def obey(self, command: Command, now_ms: int) -> Heard | None:
         """Carries out a command at its place among the frames; one that comes again, not twice:
         its client may send it again, and a successor's replay may begin before it."""
@@ -188,6 +221,8 @@ class Listener:
         if command.action == "clear":
             self._restart(max(self._end, command.at))
             return self._tell([Cleared()])
+        if command.action == "timeout":
+            return self._time_out(command, now_ms)
         raise ValueError(f"action: a listener cannot carry out {command.action!r}")
 
     def _configure(self, command: Command) -> None:
@@ -228,6 +263,19 @@ class Listener:
         self._heard = self._end
         marks = {"speech_end": self._received_ms(self._end), "turn_end": now_ms}
         return self._finish(start, self._end, [], marks, number=self._number)
+
+    def _time_out(self, command: Command, now_ms: int) -> Heard | None:
+        """Makes a turn of the silence, unless somebody speaks. A silence that ends where an earlier
+        one did is the same again."""
+        again = command.at <= self._timed_out
+        self._timed_out = command.at
+        if again or self.turn_detection is None or self._ends.speaking:
+            return None
+        self._turn += 1
+        self._item_id = new_id("item")
+        triggered = TimeoutTriggered(item_id=self._item_id, since=command.since, at=command.at)
+        marks = {"speech_end": now_ms, "turn_end": now_ms}
+        return self._finish(self._kept, self._heard, [triggered], marks, respond="always")
 
     def _finish(
         self,

@@ -3,6 +3,10 @@
 In: the lanes this worker owns. Out: `speech_started`, `speech_stopped` and `committed` for the
 gateway, and one transcription job for each turn. All sessions of all its lanes share each step
 of the model.
+
+To ask whether a turn is over takes as long as hundreds of steps. The session that asks waits, and
+no other: it hears its next window after the answer, so that a successor, or a faster machine,
+ends its turns at the same samples.
 """
 
 import asyncio
@@ -10,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
@@ -26,7 +31,7 @@ from shared.messages import (
 )
 from shared.scripts.lanes import Heard, emit_lane
 from shared.worker import Context
-from workers.vad.engines import VadEngine
+from workers.vad.engines import Hearing
 from workers.vad.listener import Listener
 
 # A session silent for so long is asked after: its gateway may have gone without a word.
@@ -44,14 +49,24 @@ class _Attended:
     active_ms: int
     waiting: deque[tuple[str, Frame | Command]] = field(default_factory=deque)
 
+    @property
+    def needs(self) -> list[str]:
+        """The lane entries that a successor must read at the earliest."""
+        waiting = [self.waiting[0][0]] if self.waiting else []
+        return waiting + ([self.listener.needs] if self.listener.needs else [])
+
 
 class VadStage:
     """Listens to the sessions of this worker's lanes."""
 
-    def __init__(self, engine: VadEngine, context: Context) -> None:
-        self._engine = engine
+    def __init__(self, hearing: Hearing, context: Context) -> None:
+        self._engine = hearing.vad
+        self._turns = hearing.turns
         self._context = context
         self._attended: dict[str, _Attended] = {}
+        self._asking: dict[str, _Attended] = {}
+        self._asked = asyncio.Event()
+        self._step = asyncio.Lock()  # between two steps of it no session is half-way
         self._ended: dict[str, set[str]] = {}
         self._keeper = LaneKeeper(
             self,
@@ -72,7 +87,10 @@ class VadStage:
         return 0
 
     async def run(self) -> None:
-        await self._keeper.run()
+        async with asyncio.TaskGroup() as tasks:
+            answering = tasks.create_task(self._answer(), name="ends of turns")
+            await self._keeper.run()
+            answering.cancel()
 
     async def stop(self) -> None:
         await self._keeper.stop()
@@ -101,6 +119,24 @@ class VadStage:
         self._ended.pop(stream, None)
 
     async def process(self, entries: Sequence[tuple[OwnedLane, str, LaneEntry]]) -> None:
+        async with self._step:
+            await self._advance(await self._deliver(entries))
+
+    async def checkpoint(self, lane: OwnedLane) -> Checkpoint:
+        async with self._step:
+            mine = [a for a in self._attended.values() if a.lane is lane]
+            await self._ask_after(mine)
+            mine = [a for a in mine if a.listener.session.session_id in self._attended]
+            entry = earlier([lane.read, *(entry for a in mine for entry in a.needs)])
+            states = {a.listener.session.session_id: a.listener.saved for a in mine}
+            return Checkpoint(entry, states, sorted(self._ended.pop(lane.lane.stream, set())))
+
+    # --- listening ---
+
+    async def _deliver(
+        self, entries: Sequence[tuple[OwnedLane, str, LaneEntry]]
+    ) -> dict[str, _Attended]:
+        """Gives each record to its session; returns the sessions that were given one."""
         touched: dict[str, _Attended] = {}
         for lane, entry, message in entries:
             for record in message.records:
@@ -109,26 +145,46 @@ class VadStage:
                     attended.waiting.append((entry, record))
                     attended.active_ms = now_ms()
                     touched[record.session_id] = attended
+        return touched
+
+    async def _advance(self, sessions: Mapping[str, _Attended]) -> None:
+        """Moves sessions on to the end of their audio, or to where they ask something."""
         while True:
-            heard = self._take_in(touched)
-            ready = self._ready(touched)
+            heard = self._take_in(sessions)
+            ready = self._ready(sessions)
             if ready:
                 heard += await self._listen(ready)
             if heard:
                 await self._emit(heard)
             if not ready:
-                return
+                break
+        asking = {key: a for key, a in sessions.items() if a.listener.has_question}
+        if asking:
+            self._asking |= asking
+            self._asked.set()
 
-    async def checkpoint(self, lane: OwnedLane) -> Checkpoint:
-        mine = [a for a in self._attended.values() if a.lane is lane]
-        await self._ask_after(mine)
-        mine = [a for a in mine if a.listener.session.session_id in self._attended]
-        needed = [a.listener.needs for a in mine]
-        entry = earlier([lane.read, *(e for e in needed if e is not None)])
-        states = {a.listener.session.session_id: a.listener.saved for a in mine}
-        return Checkpoint(entry, states, sorted(self._ended.pop(lane.lane.stream, set())))
+    async def _answer(self) -> None:
+        """Has the model answer what sessions ask, while the others are listened to."""
+        while True:
+            await self._asked.wait()
+            asking = dict(islice(self._asking.items(), self._turns.batch))
+            turns = [attended.listener.turn() for attended in asking.values()]
+            answers = await asyncio.to_thread(self._turns.over, turns)
+            async with self._step:
+                self._asking = {k: a for k, a in self._asking.items() if asking.get(k) is not a}
+                if not self._asking:
+                    self._asked.clear()
+                await self._go_on(asking, [float(probability) for probability in answers])
 
-    # --- listening ---
+    async def _go_on(self, asking: Mapping[str, _Attended], answers: Sequence[float]) -> None:
+        """Gives the answers to the sessions that are still listened to here."""
+        here, heard = {}, []
+        for (key, attended), probability in zip(asking.items(), answers, strict=True):
+            if self._attended.get(key) is attended:
+                here[key] = attended
+                heard.append(attended.listener.answer(probability, now_ms()))
+        await self._emit([event for event in heard if event is not None])
+        await self._advance(here)
 
     async def _attend(self, lane: OwnedLane, record: Frame | Command) -> _Attended | None:
         """The session of a record; a session this worker has not met is introduced."""
@@ -169,7 +225,7 @@ class VadStage:
         """Moves each session on to its next full window, carrying out commands on the way."""
         heard = []
         for session_id, attended in sessions.items():
-            while attended.waiting and not attended.listener.has_window:
+            while attended.waiting and attended.listener.idle:
                 entry, record = attended.waiting.popleft()
                 if isinstance(record, Frame):
                     attended.listener.accept(record, entry)
@@ -231,6 +287,6 @@ class VadStage:
             self._ended.setdefault(attended.lane.lane.stream, set()).add(session_id)
 
 
-def start(engine: VadEngine, context: Context) -> VadStage:
-    """The stage around `engine`, not yet running."""
-    return VadStage(engine, context)
+def start(hearing: Hearing, context: Context) -> VadStage:
+    """The stage around its engines, not yet running."""
+    return VadStage(hearing, context)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.audio import Int16
+from shared.heartbeat import Offers
 from shared.registry import create_engine
 from shared.settings import Settings
 
@@ -42,6 +43,10 @@ class SttEngine(Protocol):
     name: str
     model: str
 
+    @property
+    def languages(self) -> Sequence[str]:
+        """The languages it understands, as ISO 639 codes, once it is loaded; none named is any."""
+
     def load(self) -> None:
         """Loads the model and warms it up; blocks.
 
@@ -56,7 +61,7 @@ class SttEngine(Protocol):
         """Recognises a batch; blocks. One transcript for each utterance, in their order.
 
         Raises:
-            ValueError: an utterance's language is none the model knows.
+            ValueError: an utterance's language is none of `languages`.
         """
 
 
@@ -83,6 +88,11 @@ ENGINES: dict[str, Callable[[Settings], SttEngine]] = {
     "instant": _instant,
     "paced": _paced,
 }
+
+
+def offers(engine: SttEngine) -> Offers:
+    """What a worker with this engine tells the gateways."""
+    return Offers(languages=tuple(engine.languages))
 
 
 def create(settings: Settings) -> SttEngine:

@@ -11,6 +11,7 @@ class InstantEngine:
 
     name = "instant"
     model = "instant"
+    languages: Sequence[str] = ()
 
     def load(self) -> None:
         pass

@@ -67,6 +67,11 @@ class WhisperEngine:
         self._threads = settings.stt_threads
         self._whisper: WhisperModel | None = None
 
+    @property
+    def languages(self) -> list[str]:
+        languages: list[str] = loaded(self._whisper, self.name).supported_languages
+        return languages
+
     def load(self) -> None:
         path = resolve(self.model, self._models_dir)
         self._whisper = WhisperModel(
@@ -79,6 +84,8 @@ class WhisperEngine:
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Transcript]:
         whisper = loaded(self._whisper, self.name)
+        for utterance in batch:
+            _check(utterance.language, whisper.supported_languages)
         transcripts: dict[int, Transcript] = {}
         groups: dict[int, list[int]] = defaultdict(list)
         for index, utterance in enumerate(batch):
@@ -95,6 +102,11 @@ class WhisperEngine:
             found = _in_short_window(whisper, group, window_s)
             transcripts.update(zip(indices, found, strict=True))
         return [transcripts[index] for index in range(len(batch))]
+
+
+def _check(language: str | None, known: Sequence[str]) -> None:
+    if language is not None and language not in known:
+        raise ValueError(f"language must be one of {', '.join(sorted(known))}, not {language!r}")
 
 
 def _in_short_window(

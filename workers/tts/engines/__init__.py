@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.audio import Int16
+from shared.heartbeat import Offers
 from shared.registry import create_engine
 from shared.settings import Settings
 
@@ -25,7 +26,7 @@ class TtsEngine(Protocol):
     name: str
     model: str
     voices: list[str]
-    """Voices one may ask for. Any other name gets the first, OpenAI's names among them."""
+    """Voices one may ask for; none named is any. Another name gets the first."""
 
     def load(self) -> None:
         """Loads the model and warms it up; blocks.
@@ -69,6 +70,11 @@ ENGINES: dict[str, Callable[[Settings], TtsEngine]] = {
     "instant": _instant,
     "paced": _paced,
 }
+
+
+def offers(engine: TtsEngine) -> Offers:
+    """What a worker with this engine tells the gateways."""
+    return Offers(voices=tuple(engine.voices))
 
 
 def create(settings: Settings) -> TtsEngine:

@@ -26,7 +26,7 @@ class InstantEngine:
     model = "instant"
 
     def __init__(self) -> None:
-        self.voices = ["instant"]
+        self.voices: list[str] = []
 
     def load(self) -> None:
         pass

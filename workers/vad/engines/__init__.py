@@ -1,14 +1,19 @@
-"""What a VAD engine is, and which there are."""
+"""What the engines of this stage are, and which there are: one that hears speech, and one that
+tells by a turn's sound whether it is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from shared.audio import Float32
+from shared.audio import Float32, Int16
 from shared.registry import create_engine
 from shared.settings import Settings
 
 WINDOW = 512
 """Samples of 16 kHz audio in one step: 32 ms."""
+
+TURN_SAMPLES = 8 * 16_000
+"""Of a turn, the engine that tells whether it is over hears this much, its end."""
 
 
 class VadEngine(Protocol):
@@ -49,6 +54,57 @@ class VadEngine(Protocol):
         """
 
 
+class TurnEngine(Protocol):
+    """Tells how likely somebody who is silent has said all they wanted to, by how it sounded.
+
+    It keeps nothing of a session, and says the same of the same audio whatever it is asked
+    together with, so that a successor decides alike.
+    """
+
+    name: str
+    model: str
+    batch: int
+    """How many turns it is best asked about at once."""
+
+    def load(self) -> None:
+        """Makes sure that `over` will work; blocks.
+
+        Raises:
+            ModelMissing: the model is not on this machine.
+        """
+
+    def close(self) -> None:
+        """Frees the model."""
+
+    def over(self, turns: Sequence[Int16]) -> Float32:
+        """How likely each of B turns is over, float32 (B,) in [0, 1]; blocks.
+
+        Args:
+            turns: the end of each turn, int16 (n,) at 16 kHz with 0 < n <= 128,000, up to and
+                including the silence so far.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Both engines, as a worker loads and closes them."""
+
+    vad: VadEngine
+    turns: TurnEngine
+
+    @property
+    def model(self) -> str:
+        return f"{self.vad.model}, {self.turns.model}"
+
+    def load(self) -> None:
+        self.vad.load()
+        self.turns.load()
+
+    def close(self) -> None:
+        self.vad.close()
+        self.turns.close()
+
+
 def _silero(settings: Settings) -> VadEngine:
     from workers.vad.engines.silero import SileroEngine
 
@@ -61,9 +117,28 @@ def _energy(settings: Settings) -> VadEngine:
     return EnergyEngine()
 
 
+def _smart_turn(settings: Settings) -> TurnEngine:
+    from workers.vad.engines.smart_turn import SmartTurnEngine
+
+    return SmartTurnEngine(settings)
+
+
+def _length(settings: Settings) -> TurnEngine:
+    from workers.vad.engines.length import LengthEngine
+
+    return LengthEngine()
+
+
 ENGINES: dict[str, Callable[[Settings], VadEngine]] = {"silero": _silero, "energy": _energy}
+TURN_ENGINES: dict[str, Callable[[Settings], TurnEngine]] = {
+    "smart-turn": _smart_turn,
+    "length": _length,
+}
 
 
-def create(settings: Settings) -> VadEngine:
-    """The engine that `PARLEY_VAD_ENGINE` or the profile names; ValueError if there is none."""
-    return create_engine("vad", ENGINES, settings)
+def create(settings: Settings) -> Hearing:
+    """The engines that `PARLEY_VAD_ENGINE` and `PARLEY_TURN_ENGINE` or the profile name;
+    ValueError if there is none of that name."""
+    return Hearing(
+        create_engine("vad", ENGINES, settings), create_engine("turn", TURN_ENGINES, settings)
+    )
