@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from shared.broker import Pipe, fields_of
 from shared.ids import new_id
@@ -58,22 +59,21 @@ def held(session: SessionKeys) -> Attachment:
     return Attachment(session, "att")
 
 
-async def ask(pipe: Pipe, session: SessionKeys, question: str, output_rate: int = 24_000) -> LlmJob:
-    """Puts a question into the conversation and begins a response to it."""
+async def ask(pipe: Pipe, session: SessionKeys, question: str, **wishes: Any) -> LlmJob:
+    """Puts a question into the conversation and begins a response to it; `wishes` are its job's."""
     item = Item.of(item_id=new_id("item"), role="user", text=question)
     await sessions.add_item(pipe, held(session), item)
+    return await respond(pipe, session, **wishes)
+
+
+async def respond(pipe: Pipe, session: SessionKeys, **wishes: Any) -> LlmJob:
+    """Begins a response to the conversation as it is."""
     response_id, item_id = new_id("resp"), new_id("item")
-    job = LlmJob(
-        session_id=session.session_id,
-        response_id=response_id,
-        item_id=item_id,
-        output_rate=output_rate,
+    job = LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id, **wishes)
+    created = ResponseCreated(
+        response_id=response_id, item_id=item_id, modality="audio", aside=job.aside
     )
-    response = NewResponse(
-        response_id,
-        ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
-        job,
-    )
+    response = NewResponse(response_id, created, job)
     assert await sessions.create_response(pipe, held(session), response) == "ok"
     return job
 

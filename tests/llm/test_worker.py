@@ -1,23 +1,20 @@
 """The LLM stage: segments go out while the answer is written; a successor goes on with it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from itertools import groupby
 
 import pytest
 
 from shared.broker import Pipe
 from shared.messages import (
     Item,
-    Message,
     ResponseCreated,
     SessionConfig,
-    TextDelta,
     TextDone,
     TtsJob,
     decode,
 )
 from shared.scripts import sessions
+from tests.llm.storyteller import STORY, Storyteller, segments_of, speech_of, text_of
 from tests.stages import (
     ask,
     context,
@@ -29,55 +26,7 @@ from tests.stages import (
     until,
     working,
 )
-from workers.llm.engines import Completion, Delta, Prompt
 from workers.llm.worker import start
-
-STORY = (
-    "Once there was a lighthouse keeper who counted the ships. Every evening he wrote their "
-    "names into a book. One night the book was full, so he began to count the stars instead."
-)
-
-
-class Storyteller:
-    """Tells one story, word by word; waits at `hold` words until released."""
-
-    model = name = "storyteller"
-    slots = 4
-
-    def __init__(self, hold: int | None = None) -> None:
-        self.hold = hold
-        self.released = asyncio.Event()
-        self.prompts: list[Prompt] = []
-
-    def load(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Completion, None]:
-        self.prompts.append(prompt)
-        assert STORY.startswith(prompt.prefix)
-        words = STORY.removeprefix(prompt.prefix).split(" ")
-        for number, word in enumerate(words):
-            if number == self.hold:
-                await self.released.wait()
-            yield Delta(word if number == len(words) - 1 else word + " ")
-        yield Completion("stop", 7, len(words))
-
-
-def text_of(messages: list[Message]) -> str:
-    return "".join(message.text for message in messages if isinstance(message, TextDelta))
-
-
-def segments_of(messages: list[Message]) -> list[str]:
-    deltas = [message for message in messages if isinstance(message, TextDelta)]
-    grouped = groupby(deltas, key=lambda message: message.segment)
-    return ["".join(message.text for message in group) for _, group in grouped]
-
-
-def speech_of(jobs: list[Message]) -> list[str]:
-    return [job.text for job in jobs if isinstance(job, TtsJob)]
 
 
 async def test_an_answer_is_shown_spoken_and_kept(pipe: Pipe, redis_url: str) -> None:

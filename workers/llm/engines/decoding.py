@@ -207,8 +207,8 @@ def request(
     messages: Sequence[Message], prompt: Prompt, prefix: str, native: bool
 ) -> dict[str, Any]:
     """What llama.cpp's chat endpoint is asked: `messages`, else as `prompt` says."""
-    native = native and bool(prompt.offered)  # nobody copies calls from a past that shows none
-    told = native_messages(messages) if native else plain_messages(messages)
+    shown = native and bool(prompt.offered)  # nobody copies calls from a past that shows none
+    told = native_messages(messages) if shown else plain_messages(messages)
     # llama.cpp goes on with an assistant's message that comes last.
     begun = [{"role": "assistant", "content": prefix}] if prefix else []
     body = {
@@ -220,11 +220,11 @@ def request(
         "stream_options": {"include_usage": True},
         "return_progress": True,
     }
-    if native:
+    if shown:
         body["tools"] = declared(prompt.offered)
         # With a grammar of ours llama.cpp must not look for calls.
         body["tool_choice"] = "none" if prompt.forced else "auto"
         body["parallel_tool_calls"] = prompt.parallel
     if prompt.forced:
-        body["grammar"] = grammar(prompt.forced)
+        body["grammar"] = grammar(prompt.forced, trained=native)
     return body

@@ -11,7 +11,7 @@ know the tag put a line break after it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shared.messages import Tool
@@ -24,6 +24,12 @@ _OPENING = '<tool_call>{{"name": {name}, "arguments": '
 _CLOSING = "}</tool_call>"
 # White space is for people, and a small model may not find out of it.
 _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# The formats it knows and that have one shape. In others, such as "email", a small model does not
+# find an end. By the specification a format is no more than a remark.
+_FORMATS = {"date-time", "time", "date", "ipv4", "ipv6", "uuid"}
+# What a model that is not trained to make calls gets where the schema sets no end: it finds none.
+_LENGTH, _ITEMS, _NUMBER, _STEP = 80, 3, 10**12, 0.01
+_FINE = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 # Where properties may come from elsewhere in a schema too.
 _COMBINING = {"additionalProperties", "patternProperties", "anyOf", "oneOf", "$ref", "if"}
 
@@ -67,8 +73,10 @@ class ForcedCall:
         return PromptError(f"tools: the model cannot be held to the parameters of {names}")
 
 
-def grammar(tools: Iterable[Tool]) -> str:
+def grammar(tools: Iterable[Tool], *, trained: bool) -> str:
     """A Lark grammar of llguidance for the call of one of `tools`.
+
+    Unless the model is `trained` to make calls, strings and arrays that may be endless are not.
 
     Raises:
         PromptError: a tool's parameters are no JSON object.
@@ -79,7 +87,7 @@ def grammar(tools: Iterable[Tool]) -> str:
         calls.append(f"call_{number}")
         opening, closing = json.dumps(_opening(tool.name)), json.dumps(_CLOSING)
         rules.append(f"call_{number}: {opening} arguments_{number} {closing}")
-        rules.append(f"arguments_{number}: %json {json.dumps(_schema(tool))}")
+        rules.append(f"arguments_{number}: %json {json.dumps(_schema(tool, trained))}")
     return "\n".join([*rules, "start: " + " | ".join(calls)])
 
 
@@ -95,34 +103,64 @@ def _opening(name: str) -> str:
     return _OPENING.format(name=json.dumps(name))
 
 
-def _schema(tool: Tool) -> dict[str, Any]:
+def _schema(tool: Tool, trained: bool) -> dict[str, Any]:
     """The JSON schema of a tool's arguments, an object and closed where it may be."""
     schema = parameters(tool)
     if not _COMBINING & schema.keys() and "allOf" not in schema:
         schema = {"type": "object", "properties": {}, **schema}
+    schema = _each(_known, schema)
     if '"allOf"' not in tool.parameters:  # whose parts must leave room for each other
-        schema = _closed(schema)
+        schema = _each(_closed, schema)
+    if not trained:
+        schema = _each(_bounded, schema)
     return {**schema, "x-guidance": _COMPACT}
 
 
-def _closed(schema: Any) -> Any:
-    """A schema whose objects have no properties but those it names, where it leaves that open:
-    a small model would go on inventing some."""
-    if not isinstance(schema, dict):
-        return schema
-    inner = {key: _closed_in(key, value) for key, value in schema.items()}
+def _known(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without a format that llguidance should not see; other things it does not know are errors."""
+    unknown = isinstance(schema.get("format"), str) and schema["format"] not in _FORMATS
+    return {key: value for key, value in schema.items() if key != "format" or not unknown}
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object without properties but those it names, where the schema leaves that open: a small
+    model would go on inventing some."""
     names = schema.get("properties")
     named = isinstance(names, dict) and names.keys() >= set(schema.get("required", []))
     if named and not _COMBINING & schema.keys():
-        inner["additionalProperties"] = False
-    return inner
+        return {**schema, "additionalProperties": False}
+    return schema
 
 
-def _closed_in(key: str, value: Any) -> Any:
-    if key in {"properties", "$defs", "definitions"} and isinstance(value, dict):
-        return {name: _closed(schema) for name, schema in value.items()}
-    if key in {"items", "additionalProperties"}:
-        return _closed(value)
-    if key in {"anyOf", "oneOf", "prefixItems"} and isinstance(value, list):
-        return [_closed(schema) for schema in value]
-    return value
+def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
+    """A value that is not endless."""
+    if "enum" in schema or "const" in schema:
+        return schema
+    kinds = schema.get("type")
+    bounds: dict[str, Any] = {}
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        if kind == "string":
+            bounds["maxLength"] = max(_LENGTH, schema.get("minLength", 0))
+        elif kind == "array":
+            bounds["maxItems"] = max(_ITEMS, schema.get("minItems", 0))
+        elif kind == "object" and schema.get("additionalProperties", True):
+            bounds["maxProperties"] = max(_ITEMS, len(schema.get("properties", ())))
+        elif kind in {"integer", "number"}:
+            bounds |= {"minimum": -_NUMBER, "maximum": _NUMBER}
+        if kind == "number" and not _FINE & schema.keys():
+            bounds["multipleOf"] = _STEP
+    return {**bounds, **schema}
+
+
+def _each(change: Callable[[dict[str, Any]], dict[str, Any]], schema: Any) -> Any:
+    """A schema with a change made to it and to all that are in it."""
+    if not isinstance(schema, dict):
+        return schema
+    inner = dict(schema)
+    for key in {"properties", "$defs", "definitions"} & schema.keys():
+        inner[key] = {name: _each(change, value) for name, value in schema[key].items()}
+    for key in {"items", "additionalProperties"} & schema.keys():
+        inner[key] = _each(change, schema[key])
+    for key in {"anyOf", "oneOf", "allOf", "prefixItems"} & schema.keys():
+        inner[key] = [_each(change, value) for value in schema[key]]
+    return change(inner)
