@@ -10,6 +10,7 @@ the machine decides.
 
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -44,7 +45,7 @@ def main(
     else:
         folder = Path(tempfile.mkdtemp(prefix="parley-fuzz-"))
         _tell(f"seed {seed}; logs in {folder}")
-        outcome = asyncio.run(run(plan, folder, find_server(), _tell))
+        outcome = asyncio.run(_own(plan, folder))
         console.print(footprint_table(outcome))
     for line in totals(outcome):
         _tell(line)
@@ -52,6 +53,14 @@ def main(
         sys.exit(1)
     if not url:
         shutil.rmtree(folder)
+
+
+async def _own(plan: Plan, folder: Path) -> Outcome:
+    """SIGTERM ends it as Ctrl-C does, so that no process is left."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run(plan, folder, find_server(), _tell)
 
 
 async def _at(host: str, plan: Plan) -> Outcome:

@@ -79,7 +79,7 @@ async def _throw_below(host: str, tally: Tally, dice: random.Random) -> None:
     try:
         await wire.throw(host, data, dice)
     except OSError as error:
-        tally.wrong(f"no connection: {error!r}", data)
+        tally.wrong("no connection", repr(error), data)
 
 
 async def run(plan: Plan, folder: Path, binary: Path, tell: Callable[[str], None]) -> Outcome:
@@ -109,8 +109,8 @@ async def run(plan: Plan, folder: Path, binary: Path, tell: Callable[[str], None
         await _nothing_is_left(view, tally)
         outcome.footprints.append(("end", footprints(system)))
         _check_files(before, outcome.footprints[-1][1], tally)
-    for line in bad_lines(folder):
-        tally.wrong(line)
+    for what, line in bad_lines(folder):
+        tally.wrong(what, line)
     return outcome
 
 
@@ -147,13 +147,13 @@ async def _nothing_is_left(view: BrokerView, tally: Tally) -> None:
 
     if not await _until(nothing, _GONE_S):
         for left in await view.left_behind():
-            tally.wrong(f"left in the broker: {left}")
+            tally.wrong("left in the broker", left)
 
 
 def _check_files(before: dict[str, Footprint], after: dict[str, Footprint], tally: Tally) -> None:
     for name, now in after.items():
         if now.files > before[name].files:
-            tally.wrong(f"{name} has {now.files} open files, and had {before[name].files}")
+            tally.wrong("open files are left", f"{name}: {before[name].files}, then {now.files}")
 
 
 async def _until(condition: Callable[[], bool | Awaitable[bool]], within_s: float) -> bool:

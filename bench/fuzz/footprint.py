@@ -32,13 +32,13 @@ def _of(pid: int) -> Footprint:
     return Footprint(process.memory_info().rss, process.num_fds())
 
 
-def bad_lines(folder: Path) -> Iterator[str]:
-    """Lines of the processes' logs that should not be there: errors, what is no line of its own,
-    and what somebody else put there."""
+def bad_lines(folder: Path) -> Iterator[tuple[str, str]]:
+    """What is wrong with the processes' logs, and the line: errors, what is no line of its own, and
+    what somebody else put there."""
     for log in sorted(folder.glob("*.log")):
         for line in log.read_text(errors="backslashreplace").split("\n"):
             if problem := _problem(line):
-                yield f"{log.name}: {problem}: {line[:300]!r}"
+                yield f"{log.stem}'s log has {problem}", repr(line)
 
 
 def _problem(line: str) -> str | None:
@@ -46,7 +46,7 @@ def _problem(line: str) -> str | None:
     if not line:
         return None
     if found is None:
-        return "no line of the log"
+        return "what is no line of its own"
     if found["said"].startswith(("error:", "critical:")):
         return "an error"
     if found["said"].startswith(MARK) or _CONTROL.search(line):

@@ -17,7 +17,7 @@ _PAUSE_S = 0.5
 
 @dataclass
 class Neighbours:
-    """`tell` gets a line for everything that is wrong with them.
+    """`wrong` gets everything that is wrong with them.
 
     `waits_s` are the times from when a turn was asked to when the first of its answer was heard.
     """
@@ -25,9 +25,8 @@ class Neighbours:
     url: str
     view: BrokerView
     seed: int
-    tell: Callable[[str], None]
+    wrong: Callable[[str, str], None]
     waits_s: list[float] = field(default_factory=list)
-    problems: int = 0
     turns: int = 0
     _number: int = 0
 
@@ -46,9 +45,8 @@ class Neighbours:
     def _judge(self, conversation: Conversation) -> None:
         record = conversation.record
         for violation in check(record, conversation.transcripts, conversation.history):
-            self.problems += 1
-            self.tell(f"neighbour {violation.session}, turn {violation.turn}: {violation.what}")
-        self.problems += len(record.errors)
+            place = f"session {violation.session}, turn {violation.turn}"
+            self.wrong("a neighbour noticed", f"{place}: {violation.what}")
         self.turns += len(record.exchanges)
         self.waits_s += [wait for each in record.exchanges if (wait := _wait_s(each)) is not None]
 

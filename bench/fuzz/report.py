@@ -36,7 +36,9 @@ def totals(outcome: Outcome) -> Iterator[str]:
         yield _waits("alone", outcome.alone_s)
         yield _waits("beside", outcome.beside_s)
         yield f"  ratio   {_ratio(outcome, 0.5):.2f} median, {_ratio(outcome, 0.95):.2f} p95"
-    yield f"{len(tally.problems)} problems"
+    yield f"{tally.problems.total()} problems"
+    for what, number in tally.problems.most_common():
+        yield f"  {number:,}: {what}"
 
 
 def _waits(name: str, waits_s: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.fuzz.grammar import MARK, NUMBERS, Grammar, Json
@@ -64,7 +64,8 @@ def spoiled(event: Json, grammar: Grammar, dice: random.Random) -> Json:
     """The event with one to three things done to it."""
     for _ in range(dice.choice([1, 1, 1, 2, 3])):
         if places := list(_places(event)):
-            dice.choice(_WAYS)(*dice.choice(places), grammar, dice)
+            holder, key = dice.choice(places)
+            dice.choice(_WAYS)(holder, key, grammar, dice)
     return event
 
 
@@ -98,7 +99,7 @@ def _with_literal(text: str, dice: random.Random) -> str:
     return text[: value.start()] + dice.choice(_LITERALS) + text[value.end() :]
 
 
-def _places(value: Any) -> Any:
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every place in a value: what holds it, and its key or index there."""
     keys: Any = value if isinstance(value, dict) else range(len(value))
     for key in keys:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from bench.fuzz.frames import Frame
 
-_SHOWN = 300
+_SHOWN = 400
+_TOLD = 3
 _REMEMBERED = 200
 
 
@@ -21,7 +22,7 @@ class Tally:
     refused: Counter[str] = field(default_factory=Counter)
     """Errors by their code, and closed connections by the code of the close."""
     connections: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
     ids: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """Of items, responses and sessions that were seen anywhere, for others to name."""
 
@@ -30,9 +31,10 @@ class Tally:
         self.thrown[frame.kind] += 1
         self.malformed += frame.malformed
 
-    def wrong(self, what: str, data: str | bytes = "") -> None:
-        """Something was wrong, after this frame if it was one's."""
-        shown = repr(data[:_SHOWN])
-        rest = f" (of {len(data)})" if len(data) > _SHOWN else ""
-        self.problems.append(f"{what}: {shown}{rest}" if data else what)
-        self.tell(self.problems[-1])
+    def wrong(self, what: str, details: str = "", data: str | bytes = "") -> None:
+        """Something was wrong, after this frame if it was one's; told a few times of its kind."""
+        self.problems[what] += 1
+        if self.problems[what] <= _TOLD:
+            rest = f" (of {len(data)})" if len(data) > _SHOWN else ""
+            after = f", after {data[:_SHOWN]!r}{rest}" if data else ""
+            self.tell(f"{what}: {details[:_SHOWN]}{after}")

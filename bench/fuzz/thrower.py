@@ -100,7 +100,7 @@ class Thrower:
             self._closed(frames)
             return False
         except TimeoutError:
-            self._tally.wrong(f"no answer in {PATIENCE_S:.0f} s", frames[0].data)
+            self._tally.wrong(f"no answer in {PATIENCE_S:.0f} s", data=frames[0].data)
             return False
         return True
 
@@ -114,7 +114,7 @@ class Thrower:
             self._tally.refused[str(event["error"].get("code"))] += 1
         problem = verdict.problem(frame.data, errors)
         if problem is not None:
-            self._tally.wrong(f"{problem}: {str(errors)[:400]}", frame.data)
+            self._tally.wrong(problem, str(errors), frame.data)
 
     async def _errors_until(self, fence: str) -> list[Json]:
         """The errors that come before that of a fence."""
@@ -140,8 +140,9 @@ class Thrower:
         code = self._socket.close_code
         self._tally.refused[f"closed with {code}"] += 1
         if code != 1009 or all(len(frame.data) < _MOST_MESSAGE_BYTES for frame in frames):
-            what = f"the connection was closed with {code} {self._socket.close_reason!r}"
-            self._tally.wrong(what, max((frame.data for frame in frames), key=len))
+            largest = max((frame.data for frame in frames), key=len)
+            reason = str(self._socket.close_reason)
+            self._tally.wrong(f"the connection was closed with {code}", reason, largest)
 
 
 def _fence_name(number: int) -> str:
@@ -179,7 +180,7 @@ async def _connection(
     except InvalidStatus as refused:
         _judge_refusal(refused, tally)
     except (OSError, TimeoutError, InvalidMessage) as error:
-        tally.wrong(f"no connection to {url}: {error!r}")
+        tally.wrong("no connection", f"{url}: {error!r}")
     return None
 
 
@@ -187,6 +188,5 @@ def _judge_refusal(refused: InvalidStatus, tally: Tally) -> None:
     status = refused.response.status_code
     tally.refused[f"HTTP {status}"] += 1
     if not 400 <= status < 500:
-        tally.wrong(
-            f"a connection was refused with {status}: {bytes(refused.response.body)[:200]!r}"
-        )
+        said = bytes(refused.response.body or b"").decode(errors="replace")
+        tally.wrong(f"a connection was refused with {status}", said)

@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from bench.fuzz.grammar import EVENTS, Json
 
-LONGEST_ERROR = 8_192
+LONGEST_ERROR = 4_096
 """Characters of an `error` event: what comes back must not grow with what was sent."""
 
 _LONGEST_REFERENCE = 512
+# What is nested too deep, or has too many digits or commas, is not read at all.
+_UNREAD = ("invalid_json", "event_too_large")
 # It comes when the audio before it was heard, and not in its request's place.
 LATE = "input_audio_buffer_commit_empty"
 
@@ -76,9 +78,7 @@ def _misleading(event: Any, error: Json) -> str | None:
     param = error["param"]
     if param is not None and param.split(".")[-1] not in error["message"]:
         return f"the message does not name {param[:80]!r}"
-    if not isinstance(event, dict):
-        return None if error["event_id"] is None else "an event_id that nobody sent"
-    if error["code"] == "invalid_json":  # nested too deep, or of too many digits, to be read
+    if not isinstance(event, dict) or error["code"] in _UNREAD:
         return None
     mine = event.get("event_id")
     readable = isinstance(mine, str) and len(mine) <= _LONGEST_REFERENCE

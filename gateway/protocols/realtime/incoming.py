@@ -6,12 +6,11 @@ error, so that a misspelt one is not taken for a wish granted.
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pydantic_core
 from openai.types.realtime import (
-    ConversationItem,
     ConversationItemCreateEvent,
     ConversationItemDeleteEvent,
     ConversationItemRetrieveEvent,
@@ -20,6 +19,15 @@ from openai.types.realtime import (
     InputAudioBufferClearEvent,
     InputAudioBufferCommitEvent,
     OutputAudioBufferClearEvent,
+    RealtimeConversationItemAssistantMessage,
+    RealtimeConversationItemFunctionCall,
+    RealtimeConversationItemFunctionCallOutput,
+    RealtimeConversationItemSystemMessage,
+    RealtimeConversationItemUserMessage,
+    RealtimeMcpApprovalRequest,
+    RealtimeMcpApprovalResponse,
+    RealtimeMcpListTools,
+    RealtimeMcpToolCall,
     RealtimeResponseCreateParams,
     RealtimeSessionCreateRequest,
     RealtimeTranscriptionSessionCreateRequest,
@@ -28,7 +36,27 @@ from openai.types.realtime import (
     SessionUpdateEvent,
 )
 
-from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime import reading
+from gateway.protocols.realtime.errors import ProtocolError, field
+
+# Of several types that would do, the one is checked that is named: its problems are the event's,
+# and a wrong field is complained of once.
+_Message = Annotated[
+    RealtimeConversationItemSystemMessage
+    | RealtimeConversationItemUserMessage
+    | RealtimeConversationItemAssistantMessage,
+    pydantic.Field(discriminator="role"),
+]
+_Item = Annotated[
+    _Message
+    | RealtimeConversationItemFunctionCall
+    | RealtimeConversationItemFunctionCallOutput
+    | RealtimeMcpApprovalResponse
+    | RealtimeMcpListTools
+    | RealtimeMcpToolCall
+    | RealtimeMcpApprovalRequest,
+    pydantic.Field(discriminator="type"),
+]
 
 
 class RealtimeSession(RealtimeSessionCreateRequest):
@@ -37,10 +65,24 @@ class RealtimeSession(RealtimeSessionCreateRequest):
     type: Literal["realtime"] = "realtime"
 
 
+def _kind(session: Any) -> Any:
+    return session.get("type", "realtime") if isinstance(session, dict) else "realtime"
+
+
 class SessionUpdate(SessionUpdateEvent):
     """An update of a session that talks, or of one that only transcribes."""
 
-    session: RealtimeSession | RealtimeTranscriptionSessionCreateRequest
+    session: Annotated[
+        Annotated[RealtimeSession, pydantic.Tag("realtime")]
+        | Annotated[RealtimeTranscriptionSessionCreateRequest, pydantic.Tag("transcription")],
+        pydantic.Discriminator(_kind),
+    ]
+
+
+class ItemCreate(ConversationItemCreateEvent):
+    """A new item."""
+
+    item: _Item
 
 
 class ResponseWishes(RealtimeResponseCreateParams):
@@ -62,7 +104,7 @@ ClientEvent = (
     | InputAudioBufferCommitEvent
     | InputAudioBufferClearEvent
     | OutputAudioBufferClearEvent
-    | ConversationItemCreateEvent
+    | ItemCreate
     | ConversationItemRetrieveEvent
     | ConversationItemDeleteEvent
     | ConversationItemTruncateEvent
@@ -76,7 +118,7 @@ _MODELS: dict[str, type[ClientEvent]] = {
     "input_audio_buffer.commit": InputAudioBufferCommitEvent,
     "input_audio_buffer.clear": InputAudioBufferClearEvent,
     "output_audio_buffer.clear": OutputAudioBufferClearEvent,
-    "conversation.item.create": ConversationItemCreateEvent,
+    "conversation.item.create": ItemCreate,
     "conversation.item.retrieve": ConversationItemRetrieveEvent,
     "conversation.item.delete": ConversationItemDeleteEvent,
     "conversation.item.truncate": ConversationItemTruncateEvent,
@@ -84,8 +126,9 @@ _MODELS: dict[str, type[ClientEvent]] = {
     "response.cancel": ResponseCancelEvent,
 }
 
-_ITEM: pydantic.TypeAdapter[ConversationItem] = pydantic.TypeAdapter(ConversationItem)
+_ITEM: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_Item)
 _LONGEST_REFERENCE = 512
+_MOST_PROBLEMS = 1000
 
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -99,33 +142,31 @@ def parse(text: str, translate: Translate | None = None) -> ClientEvent:
         ProtocolError: not a JSON object, an unknown event, or a field that is missing, unknown
             or wrong.
     """
-    try:
-        fields = pydantic_core.from_json(text, allow_inf_nan=False)
-    except ValueError as error:
-        raise ProtocolError(f"the event is not valid JSON: {error}", code="invalid_json") from error
+    fields = reading.read(text)
     if not isinstance(fields, dict):
         raise ProtocolError("an event must be a JSON object with a type")
-    event_id = reference(fields.get("event_id"))
-    if translate is not None:
-        try:
+    try:
+        reading.check(fields)
+        if translate is not None:
             fields = translate(fields)
-        except ProtocolError as refused:
-            refused.event_id = event_id
-            raise
-        text = pydantic_core.to_json(fields).decode()
+            text = pydantic_core.to_json(fields).decode()
+        return _checked(text, fields)
+    except ProtocolError as refused:
+        refused.event_id = reference(fields.get("event_id"))
+        raise
+
+
+def _checked(text: str, fields: dict[str, Any]) -> ClientEvent:
+    """The event in `text`, which `fields` are."""
     kind = fields.get("type")
     model = _MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:
         known = ", ".join(sorted(_MODELS))
-        raise ProtocolError(
-            f"type must be one of {known}", code="unknown_event", param="type", event_id=event_id
-        )
+        raise ProtocolError(f"type must be one of {known}", code="unknown_event", param="type")
     try:
         return model.model_validate_json(text, strict=True, extra="forbid")
     except pydantic.ValidationError as error:
-        problem = _explained([_Problem(found, fields) for found in error.errors()])
-        problem.event_id = event_id
-        raise problem from error
+        raise _explained(error, fields) from error
 
 
 def reference(event_id: Any) -> str | None:
@@ -142,7 +183,7 @@ def item_fields(given: dict[str, Any], name: str) -> dict[str, Any]:
     try:
         item = _ITEM.validate_json(pydantic_core.to_json(given), strict=True, extra="forbid")
     except pydantic.ValidationError as error:
-        problem = _explained([_Problem(found, given) for found in error.errors()])
+        problem = _explained(error, given)
         param = f"{name}.{problem.param}" if problem.param else name
         raise ProtocolError(f"{name}.{problem.message}", code=problem.code, param=param) from error
     fields: dict[str, Any] = item.model_dump(exclude_none=True)
@@ -153,7 +194,8 @@ class _Problem:
     """One of pydantic's complaints about the event `fields`.
 
     Where several types would do, pydantic complains for each of them, and puts the type's name
-    into the field's path: `path` is without it, `member` ends with it, None if there is none.
+    into the field's path: `path` is without it, `member` ends with it, None if there is none. A
+    type that the client named is no choice among several, and no member.
     """
 
     def __init__(self, found: Any, fields: Any) -> None:
@@ -168,16 +210,29 @@ class _Problem:
             try:
                 value = value[part]
             except (KeyError, IndexError, TypeError):
+                if isinstance(value, dict) and part in _named(value):
+                    continue
                 if index != missing:
                     self.member = self.member or location[: index + 1]
                     continue
             path.append(str(part))
-        self.path = ".".join(path)
+        if self.kind.startswith("union_tag_"):  # which of several types it is to be
+            path.append("role" if found["ctx"]["discriminator"] == "'role'" else "type")
+            self.message = str(found["ctx"].get("expected_tags", "")).replace(", ", " or ")
+            self.kind = "missing" if self.kind == "union_tag_not_found" else self.kind
+        self.path = field(path)
 
 
-def _explained(problems: list[_Problem]) -> ProtocolError:
-    """The most telling of the problems: of several types that would do, the fields are held
-    against those they fit best, and a wrong field tells more than a missing one."""
+def _named(fields: dict[str, Any]) -> tuple[Any, Any]:
+    """What decides which of several types an object is to be."""
+    return _kind(fields), fields.get("role")
+
+
+def _explained(error: pydantic.ValidationError, fields: dict[str, Any]) -> ProtocolError:
+    """The most telling of the problems with `fields`: of several types that would do, the fields
+    are held against those they fit best, and a wrong field tells more than a missing one."""
+    found = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
+    problems = [_Problem(each, fields) for each in found]
     counts = Counter(problem.member for problem in problems)
     counts.pop(None, None)
     alone = [problem for problem in problems if problem.member is None]

@@ -127,7 +127,7 @@ def _part(given: Json, role: str, place: str) -> tuple[Part, bytes | None]:
     kind = given.get("type")
     words = _PARTS[role].get(kind or "")
     if kind == "input_image":
-        raise ProtocolError(f"{place}: the model cannot see images", param=f"{place}.type")
+        raise ProtocolError(f"{place}.type: the model cannot see images", param=f"{place}.type")
     if words is None:
         known = " or ".join(repr(name) for name in _PARTS[role])
         param = f"{place}.type"

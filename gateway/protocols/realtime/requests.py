@@ -175,7 +175,7 @@ class Requests:
 
     async def _respond(self, request: ResponseCreate, *, spoke: bool) -> None:
         if not self._session.config.responds:
-            raise ProtocolError("a transcription session gives no responses", param="type")
+            raise ProtocolError("type: a transcription session gives no responses", param="type")
         wishes = asked(request.response, self.configuration, voice_locked=spoke)
         wanted = Wanted(
             instructions=wishes.instructions,

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator
 
 from gateway.protocols.realtime.checks import Json, short, small, wrong
-from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime.errors import ProtocolError, field
 from shared.messages import NamedTool, Tool, ToolChoice, Tooling
 
 _MOST_TOOLS = 128
@@ -117,7 +117,7 @@ def _check_schema(schema: Any, name: str) -> None:
     if _depth(schema) > _DEEPEST:
         raise wrong(name, f"must be nested at most {_DEEPEST} deep")
     if (problem := next(_SCHEMA.iter_errors(schema), None)) is not None:
-        place = ".".join(str(part) for part in (name, *problem.instance_path))
+        place = field((name, *problem.instance_path))
         raise wrong(place, f"must be valid JSON schema: {problem.message[:_LONGEST_REASON]}")
 
 
