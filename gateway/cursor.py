@@ -7,7 +7,7 @@ read from that id alone what it has and what it missed. No I/O.
 import re
 from dataclasses import dataclass
 
-_FORM = re.compile(r"event_(\d{1,20}-\d{1,20})((?:_\d{1,15}){5})", re.ASCII)
+_FORM = re.compile(r"event_(\d{1,19}-\d{1,19})((?:_\d{1,15}){5})", re.ASCII)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from gateway.session import Session
 from shared.audio import SAMPLE_RATE, AudioError
 from shared.broker import UNREACHABLE, Pipe, connect, persist
 from shared.heartbeat import living
-from shared.ids import new_id
+from shared.ids import is_id, new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.lanes import LaneWriter
 from shared.messages import ListenerState, SessionConfig, decode
@@ -110,6 +110,8 @@ class Hub:
             PermissionError: the token is not the session's.
             Unavailable: the broker is out of reach.
         """
+        if not is_id("sess", session_id):
+            raise Refused("the session has ended")
         hold = Attachment(self._keyspace.session(session_id), new_id("att"))
         async with self._patience():
             await self._attach(hold, token, cursor)

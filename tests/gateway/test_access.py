@@ -145,3 +145,33 @@ async def test_a_name_that_resolves_to_this_machine_is_not_this_machine(
     behind_a_proxy = instant(redis_url).model_copy(update={"keyless": True})
     async with gateway(behind_a_proxy) as served, connected(served, name="voice.example"):
         pass
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        "",
+        ".",
+        "sess_.token",
+        "*.token",
+        "sess_" + 24 * "0" + ".token",
+        "sess_" + 24 * "0",
+    ],
+)
+async def test_what_looks_like_a_ticket_opens_nothing(open_here: Gateway, ticket: str) -> None:
+    path = "/v1/realtime?after=event_0-0_0_0_0_0_1"
+    offered = ["realtime", f"parley-resume.{ticket}"]
+    refusal = await refused(open_here, subprotocols=offered, path=path)
+    assert refusal.status in (400, 404)  # some are no subprotocol at all
+
+
+@pytest.mark.parametrize(
+    "after", ["", "x", "event_99999999999999999999-0_0_0_0_0_1", "%0aevent_0-0_0_0_0_0_1"]
+)
+async def test_where_a_client_says_it_stands_is_checked(open_here: Gateway, after: str) -> None:
+    async with connected(open_here, subprotocols=["realtime"]) as client:
+        session = (await client.next())["session"]
+        ticket = f"parley-resume.{session['id']}.{session['parley']['resume']['token']}"
+        path = f"/v1/realtime?after={after}"
+        refusal = await refused(open_here, subprotocols=["realtime", ticket], path=path)
+        assert refusal.status == 400
