@@ -3,22 +3,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := .clients
+CLIENT_PINS := tests/clients/environments
 TEST_ASSETS := whisper-base speech-samples speech-readers
 
-.PHONY: up install test chaos chaos-short lock clean
+.PHONY: up install test clients chaos chaos-short lock clean
 
 up: $(VENV)/installed-cpu
 	@$(BIN)/parley up
 
 install: $(VENV)/installed-cpu
 
-test: $(VENV)/installed-test
+test: $(VENV)/installed-test $(CLIENTS)/installed-light
 	$(BIN)/parley models fetch
 	$(BIN)/parley models fetch $(TEST_ASSETS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# Every client that Parley is tested with, the ones with large packages too.
+clients: $(VENV)/installed-test $(CLIENTS)/installed-light $(CLIENTS)/installed-heavy
+	$(BIN)/pytest tests/clients -m "heavy_client or not heavy_client"
 
 # Everything is killed, stopped and cut while people talk: at least 500 faults over 2,000 turns.
 chaos: $(VENV)/installed-cpu
@@ -30,17 +36,24 @@ chaos-short: $(VENV)/installed-cpu
 		--pause-s 4
 
 # Pins every package that an extra can bring in to one exact version.
-lock: $(VENV)/bin/python
+lock: $(CLIENTS)/installed-light
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --upgrade \
 		--no-annotate --no-header --quiet --output-file $(VENV)/lock.txt
 	{ echo '# Every package Parley installs, at one exact version. Written by `make lock`.'; \
 		sed "s/ ; python_full_version < '3.14' and sys_platform == 'linux'$$//" \
 			$(VENV)/lock.txt; } > constraints.txt
+	for kind in light heavy; do \
+		$(BIN)/uv pip compile $(CLIENT_PINS)/$$kind.in --universal --upgrade \
+			--no-annotate --no-header --quiet --output-file $(VENV)/lock.txt && \
+		{ echo '# Written by `make lock`.'; \
+			sed "s/ ; python_full_version < '3.14' and sys_platform == 'linux'$$//" \
+				$(VENV)/lock.txt; } > $(CLIENT_PINS)/$$kind.txt || exit 1; done
+	cd tests/clients/js && ../../../$(CLIENTS)/light/bin/npm install --package-lock-only
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .import_linter_cache
+	rm -rf .import_linter_cache $(CLIENTS) tests/clients/js/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/installed-cpu: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -50,6 +63,18 @@ $(VENV)/installed-cpu: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install -c constraints.txt -e '.[cpu,test]'
 	@touch $@ $(VENV)/installed-cpu
+
+$(CLIENTS)/installed-light: $(CLIENT_PINS)/light.txt tests/clients/js/package-lock.json \
+		| $(VENV)/bin/python
+	$(BIN)/python -m venv $(CLIENTS)/light
+	$(CLIENTS)/light/bin/pip install -r $(CLIENT_PINS)/light.txt
+	cd tests/clients/js && PATH=$(CURDIR)/$(CLIENTS)/light/bin:$$PATH npm ci
+	@touch $@
+
+$(CLIENTS)/installed-heavy: $(CLIENT_PINS)/heavy.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(CLIENTS)/heavy
+	$(CLIENTS)/heavy/bin/pip install -r $(CLIENT_PINS)/heavy.txt
+	@touch $@
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) > /dev/null || { \

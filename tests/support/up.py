@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,10 +19,23 @@ COMMAND = [sys.executable, "-c", "from cli.main import app; app()", "up"]
 
 
 class Up:
-    """A running `parley up` on a port and with data of its own."""
+    """A running `parley up` on a port and with data of its own, which speaks TLS if it has a
+    certificate: one of `authority`."""
 
-    def __init__(self, data: Path, port: int, profile: str = "instant", **settings: str) -> None:
+    def __init__(
+        self,
+        data: Path,
+        port: int,
+        profile: str = "instant",
+        authority: Path | None = None,
+        **settings: str,
+    ) -> None:
         self.port = port
+        self._address = f"http://127.0.0.1:{port}"
+        self._trusted = None
+        if authority is not None:
+            self._address = f"https://localhost:{port}"
+            self._trusted = ssl.create_default_context(cafile=authority)
         self.log = data.parent / f"{port}.log"
         inherited = {name: value for name, value in os.environ.items() if name[:7] != "PARLEY_"}
         with self.log.open("w") as log:
@@ -46,7 +60,8 @@ class Up:
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+            ready = f"{self._address}/ready"
+            with urllib.request.urlopen(ready, timeout=5, context=self._trusted) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -67,9 +82,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(data: Path, profile: str = "instant", **settings: str) -> Iterator[Up]:
+def running(
+    data: Path, profile: str = "instant", authority: Path | None = None, **settings: str
+) -> Iterator[Up]:
     """A `parley up` that is ready; it is stopped at the end of the block."""
-    started = Up(data, free_port(), profile, **settings)
+    started = Up(data, free_port(), profile, authority, **settings)
     try:
         started.wait_for(started.is_ready)
         yield started

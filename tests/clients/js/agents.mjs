@@ -1,0 +1,119 @@
+// @openai/agents-realtime: an agent with a tool, over the WebSocket transport, on its own settings.
+
+import { RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
+import { z } from 'zod';
+import {
+  chunks,
+  key,
+  longQuestion,
+  report,
+  seconds,
+  sound,
+  toolQuestion,
+  trace,
+  weather,
+  websocketUrl,
+} from './given.mjs';
+
+const called = [];
+const getWeather = tool({
+  name: 'get_weather',
+  description: 'The weather in a city.',
+  parameters: z.object({ city: z.string() }),
+  execute: async ({ city }) => {
+    called.push(city);
+    return weather;
+  },
+});
+
+const agent = new RealtimeAgent({
+  name: 'Weather',
+  instructions: 'Answer briefly.',
+  tools: [getWeather],
+});
+const session = new RealtimeSession(agent, { transport: 'websocket' });
+
+const arrived = [];
+let wake = () => {};
+const kinds = new Set();
+const problems = [];
+let heard = '';
+let answer = '';
+let audioBytes = 0;
+
+session.on('transport_event', (event) => {
+  trace(event);
+  if (event.type === 'conversation.item.input_audio_transcription.completed') {
+    heard = event.transcript;
+  } else if (event.type === 'response.output_audio_transcript.delta') {
+    answer += event.delta;
+  }
+  arrived.push(event);
+  wake();
+});
+session.on('audio', (event) => {
+  audioBytes += event.data.byteLength;
+});
+session.on('error', (error) => problems.push(JSON.stringify(error)));
+for (const kind of ['agent_tool_start', 'agent_tool_end', 'audio_interrupted', 'audio_stopped']) {
+  session.on(kind, () => kinds.add(kind));
+}
+
+/** The next event of type `kind` from the server. */
+async function until(kind) {
+  for (;;) {
+    while (arrived.length === 0) await new Promise((resolve) => (wake = resolve));
+    const event = arrived.shift();
+    if (event.type === kind) return event;
+  }
+}
+
+function speak(samples) {
+  for (const chunk of chunks(samples)) {
+    const { buffer, byteOffset, byteLength } = chunk;
+    session.sendAudio(buffer.slice(byteOffset, byteOffset + byteLength));
+  }
+}
+
+/** What the next response with words in it was. */
+async function answered() {
+  [heard, answer, audioBytes] = ['', '', 0];
+  let done;
+  do {
+    done = (await until('response.done')).response;
+  } while (!done.output[0].content?.length);
+  return { heard, answer, audio_s: seconds(audioBytes), status: done.status };
+}
+
+/** Speaks while an answer is heard; what is to be done then is the SDK's. */
+async function interrupt() {
+  session.sendMessage(longQuestion);
+  await until('response.output_audio.delta');
+  speak(sound(0.5, 0));
+  const done = (await until('response.done')).response;
+  const truncated = await until('conversation.item.truncated');
+  const retrieved = await until('conversation.item.retrieved');
+  speak(sound(0, 5));
+  return {
+    status: done.status,
+    reason: done.status_details.reason,
+    truncated_ms: truncated.audio_end_ms,
+    retrieved: retrieved.item.id === truncated.item_id,
+    after: await answered(),
+  };
+}
+
+await session.connect({ apiKey: key, url: websocketUrl });
+await until('session.updated');
+await until('session.updated');
+const seen = {};
+speak(sound(0.6, 5));
+seen.spoken = await answered();
+session.sendMessage('How do you do?');
+seen.text = await answered();
+session.sendMessage(toolQuestion);
+seen.tool = await answered();
+seen.interrupted = await interrupt();
+const history = session.history.map((item) => `${item.type} ${item.role ?? ''}`.trim());
+session.close();
+report({ ...seen, called, kinds: [...kinds].sort(), problems, history });
