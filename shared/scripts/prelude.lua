@@ -174,6 +174,7 @@ end
 -- conversation is transcribed.
 local function begin_response(keys, epoch, message, job)
   local last = redis.call('LINDEX', keys.order, -1) or ''
+  redis.call('DEL', keys.response)
   redis.call('HSET', keys.response, 'text', '', 'segments', 0, 'after', last)
   show(keys.session, keys.out, { message })
   local waits = redis.call('HGET', keys.session, 'transcribing')

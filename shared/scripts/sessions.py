@@ -162,7 +162,6 @@ async def interrupt(
     reason: Literal["turn_detected", "client_cancelled"] = "client_cancelled",
     *,
     response_id: str = "",
-    aside: bool = False,
     then: Sequence[OutMessage] = (),
     request: int = 0,
 ) -> Literal["ok", "idle"] | Held:
@@ -170,7 +169,7 @@ async def interrupt(
 
     "idle" if there is none, or it is not the one named.
     """
-    cancelled = Interrupted(reason=reason, response_id=response_id if aside else "")
+    cancelled = Interrupted(reason=reason, response_id=response_id)
     messages = [encode(message) for message in (cancelled, *then)]
     arguments = [*_admission(hold, request), response_id, len(messages), *messages]
     return await _run(pipe, "interrupt", [hold.keys.state, hold.keys.out], arguments)

@@ -19,14 +19,17 @@ from shared.leases import LEASE_MS
 from shared.messages import (
     Frame,
     Item,
+    LlmJob,
+    ResponseCreated,
     SessionConfig,
     SpeechStarted,
     SttJob,
     TextDelta,
     Transcribed,
+    Truncated,
 )
 from shared.scripts import jobs, sessions
-from shared.scripts.jobs import Emission, Ownership, Progress
+from shared.scripts.jobs import Emission, NewResponse, Ownership, Progress
 from shared.scripts.lanes import Heard, Saved, acquire_lane, checkpoint_lane, emit_lane, hold_lane
 from tests.shared.test_jobs import Stage, answered, consuming
 from tests.stages import KEYSPACE, ask, done, held, open_session, shown, until
@@ -47,7 +50,8 @@ async def full(pipe: Pipe) -> AsyncIterator[None]:
 
 @dataclass
 class Scene:
-    """A session with a turn to transcribe, an answer to write and a lane to listen to."""
+    """A session with a turn to transcribe, an answer to write, one aside that waits for the
+    transcript, and a lane to listen to."""
 
     pipe: Pipe
     session: SessionKeys
@@ -74,6 +78,12 @@ async def take(pipe: Pipe, stage: str) -> Ownership:
     return Ownership(SHARD, stage, "worker_1", entry.decode(), 1, "0")
 
 
+async def begin_aside(pipe: Pipe, session: SessionKeys, name: str) -> str:
+    created = ResponseCreated(response_id=name, item_id=name, modality="text", aside=True)
+    job = LlmJob(session_id=session.session_id, response_id=name, item_id=name, aside=True)
+    return await sessions.create_response(pipe, held(session), NewResponse(name, created, job))
+
+
 @pytest.fixture
 async def scene(pipe: Pipe) -> Scene:
     session = await open_session(pipe)
@@ -82,6 +92,7 @@ async def scene(pipe: Pipe) -> Scene:
     spoken = SttJob(session_id=session.session_id, item_id="item_1", turn=1, pcm=b"\0\0")
     heard = Heard(session, 1, b"state", [], item=Item.of(item_id="item_1", role="user"), job=spoken)
     assert await emit_lane(pipe, LANE, token, heard) == "ok"
+    assert await begin_aside(pipe, session, "resp_aside") == "ok"  # waits for the transcript
     return Scene(
         pipe, session, job.response_id, await take(pipe, "llm"), await take(pipe, "stt"), token
     )
@@ -115,7 +126,30 @@ async def _open(scene: Scene) -> object:
     return await sessions.attach(scene.pipe, hold, gateway="gw", token="t", config=SessionConfig())
 
 
-@pytest.mark.parametrize("step", [_emit, _finish, _hear, _open])
+async def _add(scene: Scene) -> object:
+    spoken = SttJob(session_id=scene.session.session_id, item_id="item_3", turn=3, pcm=b"\0\0")
+    item = Item.of("item_3", "user")
+    hold = held(scene.session)
+    return await sessions.add_item(scene.pipe, hold, item, after="", job=spoken, request=1)
+
+
+async def _replace(scene: Scene) -> object:
+    shown = Truncated(item_id="item_1", audio_end_ms=10)
+    item = Item.of("item_1", "user", "cut")
+    return await sessions.replace_item(scene.pipe, held(scene.session), item, shown, request=1)
+
+
+async def _tell(scene: Scene) -> object:
+    return await sessions.tell(scene.pipe, held(scene.session), scene.delta, request=1)
+
+
+async def _begin_aside(scene: Scene) -> object:
+    return await begin_aside(scene.pipe, scene.session, "resp_more")
+
+
+@pytest.mark.parametrize(
+    "step", [_emit, _finish, _hear, _open, _add, _replace, _tell, _begin_aside]
+)
 async def test_what_takes_memory_is_refused_whole_and_can_be_done_later(
     scene: Scene, step: Step
 ) -> None:
@@ -179,6 +213,26 @@ async def _end_response(scene: Scene) -> object:
     )
 
 
+async def _end_aside(scene: Scene) -> object:
+    item = Item.of("item_aside", "assistant", "Hello.")
+    return await sessions.end_response(
+        scene.pipe, held(scene.session), "resp_aside", item, "1-0", aside=True
+    )
+
+
+async def _delete(scene: Scene) -> object:
+    return await sessions.delete_item(scene.pipe, held(scene.session), "item_1", request=1)
+
+
+async def _touch(scene: Scene) -> object:
+    """The transcription that the response aside waits for was lost."""
+    await scene.pipe.command("XTRIM", SHARD.jobs("stt"), "MAXLEN", 0)
+    assert await scene.pipe.command("XLEN", SHARD.jobs("llm")) == 1
+    status = await sessions.touch(scene.pipe, scene.session)
+    assert await scene.pipe.command("XLEN", SHARD.jobs("llm")) == 2
+    return status
+
+
 async def _close(scene: Scene) -> object:
     return await sessions.close(scene.pipe, held(scene.session))
 
@@ -195,6 +249,9 @@ async def _close(scene: Scene) -> object:
         _checkpoint,
         _sign_in,
         _end_response,
+        _end_aside,
+        _delete,
+        _touch,
         _close,
     ],
 )

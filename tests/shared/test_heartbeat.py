@@ -2,11 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from shared import heartbeat
 from shared.broker import Pipe
-from shared.heartbeat import WorkerInfo, living, sign_in, sign_off
+from shared.heartbeat import Offers, WorkerInfo, living, offered, sign_in, sign_off
 from shared.keys import WORKERS
 
 
@@ -51,3 +52,35 @@ async def test_keeping_signed_in_tells_what_is_true_each_time(
     with pytest.raises(RuntimeError):  # the generator of descriptions is exhausted
         await heartbeat.keep_signing_in(pipe, lambda: next(told))
     assert [worker.stage for worker in await living(pipe)] == ["llm"]
+
+
+def offering(name: str, stage: str, *, ready: bool = True, **offers: tuple[str, ...]) -> WorkerInfo:
+    return WorkerInfo(worker_id=name, stage=stage, ready=ready, offers=Offers(**offers))
+
+
+async def test_what_is_offered_is_what_the_ready_workers_offer_between_them(pipe: Pipe) -> None:
+    assert await offered(pipe) == Offers()
+    for worker in (
+        offering("a", "stt", languages=("en",)),
+        offering("b", "stt", languages=("de", "en")),
+        offering("c", "stt", ready=False, languages=("tlh",)),
+        offering("d", "tts", voices=("joe",)),
+        offering("e", "vad"),
+    ):
+        await sign_in(pipe, worker)
+    everything = await offered(pipe)
+    assert sorted(everything.languages) == ["de", "en"]
+    assert everything.voices == ("joe",)
+
+
+async def test_one_worker_without_a_limit_is_enough(pipe: Pipe) -> None:
+    for worker in (offering("a", "stt", languages=("en",)), offering("b", "stt")):
+        await sign_in(pipe, worker)
+    assert await offered(pipe) == Offers()
+
+
+async def test_a_heartbeat_says_only_what_differs_from_nothing(pipe: Pipe) -> None:
+    await sign_in(pipe, WorkerInfo(worker_id="a", stage="stt", ready=True))
+    (row,) = await pipe.command("HVALS", WORKERS)
+    said = msgspec.json.decode(row.partition(b" ")[2])
+    assert said.keys() == {"worker_id", "stage", "ready", "host", "pid"}

@@ -11,7 +11,7 @@ import pytest
 from shared.broker import Pipe
 from shared.jobs import ATTEMPTS
 from shared.keys import SessionKeys
-from shared.messages import Item, LlmJob, ResponseCreated, ResponseFailed, TextDelta
+from shared.messages import LlmJob, ResponseCreated, ResponseFailed, TextDelta
 from shared.scripts import sessions
 from shared.scripts.jobs import NewResponse
 from shared.settings import environment
@@ -49,15 +49,14 @@ async def supervised(url: str) -> AsyncIterator[None]:
 
 async def respond(pipe: Pipe, name: str, instructions: str) -> SessionKeys:
     session = await open_session(pipe)
-    item = Item.of(item_id=f"item_{name}", role="assistant", status="in_progress")
+    item_id = f"item_{name}"
     response = NewResponse(
         name,
-        item,
-        ResponseCreated(response_id=name, item_id=item.item_id, modality="audio"),
+        ResponseCreated(response_id=name, item_id=item_id, modality="audio"),
         LlmJob(
             session_id=session.session_id,
             response_id=name,
-            item_id=item.item_id,
+            item_id=item_id,
             instructions=instructions,
         ),
     )

@@ -56,7 +56,6 @@ def new_response(session: SessionKeys) -> NewResponse:
     response_id, item_id = new_id("resp"), new_id("item")
     return NewResponse(
         response_id,
-        Item.of(item_id=item_id, role="assistant", status="in_progress"),
         ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
         LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id),
     )
@@ -123,7 +122,7 @@ async def test_emit_shows_hands_on_and_remembers(
     assert await jobs.emit(pipe, answering.owner, emission) == "ok"
     assert await shown(pipe, session) == [response.created, delta(response, "Hello.")]
     saved = fields_of(await pipe.command("HGETALL", session.response(response.response_id)))
-    assert saved == {b"text": b"Hello.", b"segments": b"1"}
+    assert saved == {b"text": b"Hello.", b"segments": b"1", b"after": b""}
     spoken = await take(pipe, session, "tts", "worker_2")
     assert spoken.epoch == answering.owner.epoch
 
@@ -150,8 +149,10 @@ async def test_finish_emits_and_acknowledges_in_one_step(
     pipe: Pipe, session: SessionKeys, answering: Answering
 ) -> None:
     response, owner = answering.response, answering.owner
-    done = Item.of(item_id=response.item.item_id, role="assistant", text="Hello.")
-    emission = Emission(session, response.response_id, [delta(response, "Hello.")], item=done)
+    begun = Item.of(item_id=response.job.item_id, role="assistant", status="in_progress")
+    done = Item.of(item_id=response.job.item_id, role="assistant", text="Hello.")
+    words = [delta(response, "Hello.")]
+    emission = Emission(session, response.response_id, words, begins=[begun], item=done)
     assert await jobs.finish(pipe, owner, emission) == "ok"
     assert await pending(pipe, owner) == 0
     assert await pipe.command("XLEN", session.shard.jobs("llm")) == 0
@@ -216,7 +217,7 @@ async def test_one_response_at_a_time(pipe: Pipe, session: SessionKeys) -> None:
     assert await pipe.command("XLEN", session.shard.jobs("llm")) == 1
     assert await shown(pipe, session) == [first.created]
     assert await sessions.create_response(pipe, held(session), second) == "active"
-    ended = Item.of(item_id=first.item.item_id, role="assistant", text="Hello.")
+    ended = Item.of(item_id=first.job.item_id, role="assistant", text="Hello.")
     await sessions.end_response(pipe, held(session), first.response_id, ended, "0-0")
     assert await sessions.create_response(pipe, held(session), second) == "ok"
     # a late end of the first does not end the second
@@ -263,9 +264,8 @@ async def test_a_transcript_is_kept_but_not_answered_once_the_user_spoke_on(
 
     item_id = new_id("item")
     waiting = Item.of(item_id=item_id, role="user", status="in_progress", modality="audio")
-    await sessions.put_item(pipe, held(session), waiting, ItemAdded(item=waiting))
     job = SttJob(session_id=session.session_id, item_id=item_id, turn=1, pcm=b"")
-    await pipe.command("XADD", session.shard.jobs("stt"), "*", "m", encode(job), "epoch", 0)
+    assert await sessions.add_item(pipe, held(session), waiting, job=job) == "ok"
     owner = await take(pipe, session, "stt", "worker_1")
     await pipe.command("HINCRBY", session.state, "epoch", 1)
     text = Transcribed(item_id=item_id, text="hello", language="en", audio_s=1.0)

@@ -3,23 +3,20 @@ lose replies, on a real broker and beside a plain Python oracle."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
-from shared.keys import SessionKeys
 from shared.messages import (
+    AnyItem,
     AudioChunk,
+    FunctionCall,
     Item,
-    ItemAdded,
     JobMessage,
     LlmJob,
-    ResponseCreated,
     ResponseFailed,
-    SessionConfig,
     SpeechStarted,
     SttJob,
     TextDelta,
@@ -29,26 +26,21 @@ from shared.messages import (
     decode,
     encode,
 )
-from shared.scripts import jobs, lanes, sessions
-from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership, Progress
+from shared.scripts import dead, jobs, lanes, sessions
+from shared.scripts.jobs import Delivery, Emission, Ownership, Progress
 from shared.scripts.lanes import Heard
-from shared.scripts.sessions import Attachment
-from tests.shared.model.machine import LANE, ScriptMachine
+from tests.shared.model.gateways import SESSIONS, SHARD, GatewayMachine, a_session, seldom
+from tests.shared.model.machine import LANE
 from tests.shared.model.state import STAGES
-from tests.shared.model.witness import Witness
 
-SHARD = LANE.shard
 pytestmark = pytest.mark.timeout(300)
 
 LEASE_MS = 60_000  # none runs out by itself while an example runs
-SESSIONS = [SHARD.session("sess_1"), SHARD.session("sess_2")]
 KINDS: dict[str, type[JobMessage]] = {"stt": SttJob, "llm": LlmJob, "tts": TtsJob}
 
 a_stage = st.sampled_from(STAGES)
 a_consumer = st.sampled_from(["one", "two"])
-a_session = st.sampled_from(SESSIONS)
 a_text = st.sampled_from(["Hi. ", "Ça va", "no", "。"])
-seldom = st.sampled_from([False, False, False, True])
 
 
 @dataclass
@@ -62,119 +54,22 @@ class Work:
     samples: int = 0
 
 
-class JobsMachine(ScriptMachine):
+class JobsMachine(GatewayMachine):
     """Two sessions and two consumers, each of which takes jobs of every stage."""
 
-    @initialize()
-    def begin(self) -> None:
-        self.made = 0
-        self.requests = 0
+    @initialize(crowded=seldom)
+    def begin(self, crowded: bool) -> None:
         self.work: list[Work] = []
-        self.serving: dict[str, Attachment] = {}
-        self.holds: list[Attachment] = []
-        self.responses: list[NewResponse] = []
-        self.witnessed = Witness(LANE)
         self.oracle.owner = "ear"
         self.oracle.token = self.runner.run(lanes.acquire_lane(self.pipe, LANE, "ear", LEASE_MS))
-        for session in SESSIONS:
-            self.attach(session, SessionConfig())
-            response = self.response(session)
-            self.call(sessions, "create_response", self.holds[-1], response, request=self.request())
-
-    def witness(self, name: str, arguments: tuple[Any, ...], result: Any) -> None:
-        self.witnessed.check(name, arguments, result, self.before, self.after)
-
-    def new(self, kind: str) -> str:
-        self.made += 1
-        return f"{kind}_{self.made}"
-
-    def request(self) -> int:
-        self.requests += 1
-        return self.requests
-
-    def response(self, session: SessionKeys) -> NewResponse:
-        response_id, item_id = self.new("resp"), self.new("item")
-        response = NewResponse(
-            response_id,
-            Item.of(item_id=item_id, role="assistant", status="in_progress"),
-            ResponseCreated(response_id=response_id, item_id=item_id, modality="audio"),
-            LlmJob(session_id=session.session_id, response_id=response_id, item_id=item_id),
-        )
-        self.responses.append(response)
-        return response
+        self.after = self.look()
+        self.open_both(crowded)
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
         """What somebody does, or what happens to them."""
         gateways = {self.gateway: 2, self.hear: 1}
         self.act(data, {self.consumer: 8, **gateways, self.disturb: 2, self.again: 2})
-
-    # --- gateways ---
-
-    def gateway(self, data: st.DataObject) -> None:
-        """One of the things that gateways do, the usual ones more often."""
-        usual = st.sampled_from([self.create_response, self.end_response, self.change])
-        others = st.sampled_from([self.open, self.resume, self.interrupt, self.vanish])
-        data.draw(usual | others)(data)
-
-    def attach(
-        self, session: SessionKeys, config: SessionConfig | None, token: str = "secret"
-    ) -> None:
-        hold = Attachment(session, self.new("att"))
-        self.holds.append(hold)
-        if self.call(sessions, "attach", hold, gateway="gw", token=token, config=config) == "ok":
-            self.serving[session.session_id] = hold
-
-    def open(self, data: st.DataObject) -> None:
-        self.attach(data.draw(a_session), SessionConfig(instructions=self.new("instructions")))
-
-    def resume(self, data: st.DataObject) -> None:
-        self.attach(data.draw(a_session), None, data.draw(st.sampled_from(["secret", "guess"])))
-
-    def hold(self, data: st.DataObject) -> Attachment:
-        """A gateway's hold on a session: the one that counts or, now and then, any other."""
-        return data.draw(st.sampled_from(list(self.serving.values())) | st.sampled_from(self.holds))
-
-    def responses_of(self, hold: Attachment) -> list[NewResponse]:
-        session_id = hold.keys.session_id
-        return [each for each in self.responses if each.job.session_id == session_id]
-
-    def change(self, data: st.DataObject) -> None:
-        hold, request = self.hold(data), self.request()
-        if data.draw(st.booleans()):
-            config = SessionConfig(voice=self.new("voice"))
-            self.call(sessions, "configure", hold, config, request=request)
-        else:
-            item = Item.of(item_id=self.new("item"), role="user", text="Hello?")
-            self.call(sessions, "put_item", hold, item, ItemAdded(item=item), request=request)
-
-    def create_response(self, data: st.DataObject) -> None:
-        hold = self.hold(data)
-        response = self.response(hold.keys)
-        self.call(sessions, "create_response", hold, response, request=self.request())
-
-    def interrupt(self, data: st.DataObject) -> None:
-        hold, request = self.hold(data), self.request()
-        known = [response.response_id for response in self.responses_of(hold)]
-        meant = self.pick(data, ["", *known])
-        self.call(sessions, "interrupt", hold, response_id=meant, request=request)
-
-    def end_response(self, data: st.DataObject) -> None:
-        hold = self.hold(data)
-        response = self.pick(data, self.responses_of(hold))
-        item = Item.of(item_id=response.item.item_id, role="assistant", text="what was heard")
-        out = self.before.get(hold.keys.out, [])
-        assert isinstance(out, list)
-        entry = out[-1][0] if out else "0-0"
-        self.call(sessions, "end_response", hold, response.response_id, item, entry)
-
-    def vanish(self, data: st.DataObject) -> None:
-        hold = self.hold(data)
-        if data.draw(st.booleans()):
-            self.call(sessions, "close", hold)
-        else:
-            self.command("DEL", hold.keys.state)
-            self.oracle.talk(hold.keys).session = None
 
     # --- the ear ---
 
@@ -183,7 +78,7 @@ class JobsMachine(ScriptMachine):
         known = self.oracle.talk(session).session
         seq = (known.vad_seq if known else 0) + data.draw(st.sampled_from([1, 1, 0]))
         item_id = self.new("item")
-        item = Item.of(item_id=item_id, role="user", status="in_progress") if ends else None
+        item = Item.of(item_id, "user", status="in_progress", modality="audio") if ends else None
         job = SttJob(session_id=session.session_id, item_id=item_id, turn=seq, pcm=b"")
         started = SpeechStarted(item_id=item_id, turn=seq, at=seq)
         interrupts = data.draw(st.booleans())
@@ -236,8 +131,8 @@ class JobsMachine(ScriptMachine):
 
     def disturb(self, data: st.DataObject) -> None:
         """One of the things that happen to consumers, or to the broker."""
-        consumers = st.sampled_from([self.renew, self.end, self.reap, self.bury])
-        data.draw(consumers | st.sampled_from([self.trim, self.lose]))(data)
+        consumers = st.sampled_from([self.renew, self.end, self.reap, self.bury, self.withdraw])
+        data.draw(consumers | st.sampled_from([self.trim, self.lose, self.retry]))(data)
 
     def renew(self, data: st.DataObject) -> None:
         consumer = data.draw(a_consumer)
@@ -299,6 +194,9 @@ class JobsMachine(ScriptMachine):
         assert isinstance(job, LlmJob)
         response_id, segment = job.response_id, work.segments
         delta = TextDelta(response_id=response_id, segment=segment, at=len(work.text), text=text)
+        item = Item.of(job.item_id, "assistant", work.text + text, status="in_progress")
+        call = FunctionCall(item_id=f"call of {response_id}", call_id="c", name="f", arguments="{}")
+        begins: list[AnyItem] = [*([] if work.text else [item]), *([call] if last else [])]
         done = TextDone(
             response_id=response_id,
             segments=segment + completes,
@@ -306,6 +204,7 @@ class JobsMachine(ScriptMachine):
             input_tokens=1,
             output_tokens=1,
             marks={},
+            calls=[call],
         )
         speech = TtsJob(
             session_id=job.session_id,
@@ -319,10 +218,11 @@ class JobsMachine(ScriptMachine):
         return Emission(
             SHARD.session(job.session_id),
             response_id,
-            [*([delta] if text else []), *([done] if last else [])],
+            [delta, *([done] if last else [])],
             [speech] if completes else [],
             Progress(len(work.text.encode()), text, segment + completes),
-            Item.of(item_id=job.item_id, role="assistant", text=work.text + text) if last else None,
+            [] if job.aside else begins,
+            Item.of(job.item_id, "assistant", work.text + text) if last else None,
         )
 
     def speak(self, data: st.DataObject) -> None:
@@ -352,16 +252,47 @@ class JobsMachine(ScriptMachine):
             work.owner,
             session,
             messages=[shown],
-            item=Item.of(item_id=job.item_id, role="user", text="hello"),
+            item=(job.item or Item.of(job.item_id, "user", modality="audio")).transcribed("hello"),
             respond=self.response(session) if data.draw(st.booleans()) else None,
         )
 
     def bury(self, data: st.DataObject) -> None:
+        """A job fails for good; now and then nobody can read of which session it is."""
         if self.work:
             work = self.some(data, *STAGES)
             told = ResponseFailed(response_id="resp", message="it broke")
-            session = SHARD.session(work.message.session_id)
-            self.call(jobs, "bury", work.owner, session, encode(work.message), "it broke", [told])
+            name = "unknown" if data.draw(seldom) else work.message.session_id
+            given = (work.owner, SHARD.session(name), encode(work.message), "it broke", [told])
+            self.call(jobs, "bury", *given)
+
+    def withdraw(self, data: st.DataObject) -> None:
+        """A worker lets go of a job that it believes to be over."""
+        if self.work:
+            work = self.some(data, *STAGES)
+            response_id = getattr(work.message, "response_id", "none")
+            emission = Emission(SHARD.session(work.message.session_id), response_id)
+            self.call(jobs, "finish", work.owner, emission)
+
+    def retry(self, data: st.DataObject) -> None:
+        """Somebody puts a dead-lettered job back to work."""
+        if self.oracle.dead:
+            letter = self.pick(data, self.oracle.dead)
+            job = self.runner.run(dead.dead_job(self.pipe, SHARD, letter.name))
+            self.call(dead, "retry", job)
+
+    # --- and in the end ---
+
+    def teardown(self) -> None:
+        """When no transcription is left, no response waits for one."""
+        try:
+            self.command("XTRIM", SHARD.jobs("stt"), "MAXLEN", 0)
+            self.oracle.queues["stt"].stream.clear()
+            for session in SESSIONS:
+                self.call(sessions, "touch", session)
+            assert self.after == self.oracle.view()
+            self.witnessed.check_waiting(self.after)
+        finally:
+            super().teardown()
 
 
 def test_jobs_and_responses_are_as_the_oracle_says(redis_url: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from shared.broker import Pipe
 from shared.ids import new_id
 from shared.keys import Keyspace, SessionKeys
-from shared.messages import Detached, Item, ItemAdded, SessionConfig
+from shared.messages import Detached, Item, SessionConfig
 from shared.scripts import sessions
 from shared.scripts.sessions import Attachment
 from tests.stages import held, shown
@@ -55,14 +55,8 @@ async def test_opening_takes_no_existing_session(pipe: Pipe, session: SessionKey
 async def test_a_conversation_keeps_its_latest_items(pipe: Pipe, session: SessionKeys) -> None:
     items = [Item.of(item_id=f"item_{n}", role="user", text=str(n)) for n in range(300)]
     hold = held(session)
-    await asyncio.gather(
-        *(sessions.put_item(pipe, hold, item, ItemAdded(item=item)) for item in items)
-    )
+    await asyncio.gather(*(sessions.add_item(pipe, hold, item) for item in items))
     order = await pipe.command("LRANGE", session.order, 0, -1)
     assert order == [item.item_id.encode() for item in items[-256:]]
     kept = await pipe.command("HKEYS", session.items)
     assert sorted(kept) == sorted(order)
-    # replacing one keeps its place
-    again = Item.of(item_id="item_100", role="user", text="again")
-    await sessions.put_item(pipe, held(session), again, ItemAdded(item=again))
-    assert await pipe.command("LRANGE", session.order, 0, -1) == order

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from shared.keys import SessionKeys, Shard
-from shared.messages import Item, OutMessage
+from shared.messages import Item, LlmJob, OutMessage, SttJob, TtsJob
+from shared.scripts.dead import DeadJob
 from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership
-from tests.shared.model.state import Entry, Pending, Response, State
+from tests.shared.model.state import NEVER_STALE, Entry, Pending, Response, Session, State
 
 
 class JobScripts(State):
@@ -64,9 +65,8 @@ class JobScripts(State):
         status = self._emission(owner, emission, last=True)
         if status in ("lost", "differs"):
             return status
-        items = self.talk(emission.session).items
-        if status == "ok" and emission.item and emission.item.item_id in items:
-            items[emission.item.item_id] = emission.item
+        if status == "ok" and emission.item:
+            self.replace(self.talk(emission.session), emission.item)
         self.queues[owner.stage].settle(owner.entry)
         return status
 
@@ -76,7 +76,7 @@ class JobScripts(State):
         session = self.talk(emission.session).session
         if session is None:
             return "gone"
-        if (str(session.epoch), session.response) != (owner.epoch, emission.response_id):
+        if not self._goes_on(session, owner.epoch, emission.response_id):
             return "stale"
         if progress := emission.progress:
             response = self.responses.get(emission.response_id, Response())
@@ -85,9 +85,12 @@ class JobScripts(State):
                 return "ok"
             if length != progress.position:
                 return "differs"
-            grown = Response(response.text + progress.text, progress.segments)
-            self.responses[emission.response_id] = grown
-        self.enqueue("tts", session.epoch, emission.jobs)
+            response.text += progress.text
+            response.segments = progress.segments
+            self.responses[emission.response_id] = response
+        for item in emission.begins:
+            self.put(self.talk(emission.session), item)
+        self.enqueue("tts", owner.epoch, emission.jobs)
         self.show(emission.session, emission.messages)
         return "ok"
 
@@ -106,9 +109,10 @@ class JobScripts(State):
         talk = self.talk(session)
         if talk.session is None:
             return "gone"
-        if item and item.item_id in talk.items:
-            talk.items[item.item_id] = item
+        if item:
+            self.replace(talk, item)
         self.show(session, messages)
+        self.transcribed(session, owner.entry)
         if respond is None:
             return "ok"
         if str(talk.session.epoch) != owner.epoch:
@@ -128,8 +132,35 @@ class JobScripts(State):
         self.queues[owner.stage].settle(owner.entry)
         values = (owner.stage.encode(), job, owner.epoch.encode(), problem.encode())
         names = (b"stage", b"m", b"epoch", b"error")
-        self.dead.append(Entry(dict(zip(names, values, strict=True))))
+        self.dead = [*(self.dead or []), Entry(dict(zip(names, values, strict=True)))]
         if self.talk(session).session is None:
             return "gone"
         self.show(session, messages)
+        if owner.stage == "stt":
+            self.transcribed(session, owner.entry)
         return "ok"
+
+    def retry(self, job: DeadJob) -> str:
+        letters = self.dead or []
+        letter = next((dead for dead in letters if dead.name == job.entry), None)
+        if letter is None:
+            return "missing"
+        assert isinstance(job.message, SttJob | LlmJob | TtsJob)
+        keys = self.shard.session(job.message.session_id)
+        session, epoch = self.talk(keys).session, letter.fields[b"epoch"].decode()
+        if session is None:
+            return "gone"
+        if isinstance(job.message, SttJob):
+            self.transcribe(keys, job.message, epoch)
+        elif self._goes_on(session, epoch, job.message.response_id):
+            self.enqueue(job.stage, epoch, [job.message])
+        else:
+            return "over"
+        letters.remove(letter)
+        return "ok"
+
+    def _goes_on(self, session: Session, epoch: str, response_id: str) -> bool:
+        """Whether a response for which there is work of an epoch is active."""
+        if epoch == NEVER_STALE:
+            return response_id in self.responses
+        return (str(session.epoch), session.response) == (epoch, response_id)

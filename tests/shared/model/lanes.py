@@ -43,7 +43,8 @@ class LaneScripts(State):
             session.epoch, session.response = session.epoch + 1, ""
         if heard.item:
             self.put(talk, heard.item)
-        self.enqueue("stt", session.epoch, [heard.job] if heard.job else [])
+        if heard.job:
+            self.transcribe(heard.session, heard.job, str(session.epoch))
         return "ok"
 
     def checkpoint_lane(

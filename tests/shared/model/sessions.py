@@ -1,16 +1,25 @@
 """The scripts that a session's gateway runs."""
 
+from collections.abc import Sequence
+from typing import Literal
+
+from shared.keys import SessionKeys
 from shared.messages import (
+    AnyItem,
     Configured,
     Detached,
     Interrupted,
     Item,
+    ItemAdded,
+    ItemDeleted,
     OutMessage,
     SessionConfig,
+    SttJob,
+    Truncated,
 )
 from shared.scripts.jobs import NewResponse
 from shared.scripts.sessions import Attachment, digest
-from tests.shared.model.state import Session, State, since
+from tests.shared.model.state import ITEMS, Session, State, since
 
 
 class SessionScripts(State):
@@ -52,20 +61,74 @@ class SessionScripts(State):
         self.show(hold.keys, [Configured()])
         return "ok"
 
-    def put_item(self, hold: Attachment, item: Item, shown: OutMessage, *, request: int = 0) -> str:
+    def add_item(
+        self,
+        hold: Attachment,
+        item: AnyItem,
+        *,
+        after: str | None = None,
+        job: SttJob | None = None,
+        request: int = 0,
+    ) -> str:
         session = self._admit(hold, request)
         if isinstance(session, str):
             return session
-        self.put(self.talk(hold.keys), item)
+        talk = self.talk(hold.keys)
+        if item.item_id in talk.items:
+            return "exists"
+        if after and after not in talk.items:
+            return "unknown"
+        if after == "":
+            self.bound(talk, ITEMS - 1)
+        at = len(talk.order) if after is None else talk.order.index(after) + 1 if after else 0
+        talk.order.insert(at, item.item_id)
+        talk.items[item.item_id] = item
+        self.bound(talk, ITEMS)
+        session.requests = max(session.requests, request)
+        self.show(hold.keys, [ItemAdded(item=item, after=after)])
+        if job:
+            self.transcribe(hold.keys, job, str(session.epoch))
+        return "ok"
+
+    def replace_item(
+        self, hold: Attachment, item: AnyItem, shown: Truncated, *, request: int = 0
+    ) -> str:
+        session = self._admit(hold, request)
+        if isinstance(session, str):
+            return session
+        if not self.replace(self.talk(hold.keys), item):
+            return "missing"
         session.requests = max(session.requests, request)
         self.show(hold.keys, [shown])
+        return "ok"
+
+    def delete_item(self, hold: Attachment, item_id: str, *, request: int = 0) -> str:
+        session = self._admit(hold, request)
+        if isinstance(session, str):
+            return session
+        talk = self.talk(hold.keys)
+        if item_id not in talk.items:
+            return "missing"
+        del talk.items[item_id]
+        talk.order.remove(item_id)
+        session.requests = max(session.requests, request)
+        self.show(hold.keys, [ItemDeleted(item_id=item_id)])
+        return "ok"
+
+    def tell(self, hold: Attachment, message: OutMessage, *, request: int = 0) -> str:
+        session = self._admit(hold, request)
+        if isinstance(session, str):
+            return session
+        session.requests = max(session.requests, request)
+        self.show(hold.keys, [message])
         return "ok"
 
     def create_response(self, hold: Attachment, response: NewResponse, *, request: int = 0) -> str:
         session = self._admit(hold, request)
         if isinstance(session, str):
             return session
-        status = self.begin(hold.keys, response)
+        begin = self.begin_aside if response.created.aside else self.begin
+        status = begin(hold.keys, response)
         if status == "ok":
             session.requests = max(session.requests, request)
         return status
@@ -73,43 +136,63 @@ class SessionScripts(State):
     def interrupt(
         self,
         hold: Attachment,
-        reason: str = "client_cancelled",
+        reason: Literal["turn_detected", "client_cancelled"] = "client_cancelled",
         *,
         response_id: str = "",
+        aside: bool = False,
+        then: Sequence[OutMessage] = (),
         request: int = 0,
     ) -> str:
         session = self._admit(hold, request)
         if isinstance(session, str):
             return session
-        if session.response == "" or response_id not in ("", session.response):
-            return "idle"
-        session.epoch, session.response = session.epoch + 1, ""
+        if not self.end_aside(hold.keys, response_id):
+            if session.response == "" or response_id not in ("", session.response):
+                return "idle"
+            session.epoch, session.response = session.epoch + 1, ""
         session.requests = max(session.requests, request)
-        self.show(hold.keys, [Interrupted(reason="client_cancelled")])
+        cut = Interrupted(reason=reason, response_id=response_id if aside else "")
+        self.show(hold.keys, [cut, *then])
         return "ok"
 
-    def end_response(self, hold: Attachment, response_id: str, item: Item, entry: str) -> str:
+    def end_response(
+        self, hold: Attachment, response_id: str, item: Item, entry: str, *, aside: bool = False
+    ) -> str:
         session = self._admit(hold, 0)
         if isinstance(session, str):
             return session
+        if aside:
+            self.end_aside(hold.keys, response_id)
+            return "ok"
         talk = self.talk(hold.keys)
         if session.response == response_id:
             session.response = ""
         self.responses.pop(response_id, None)
         if session.ended != response_id:
-            if item.item_id in talk.items:
-                talk.items[item.item_id] = item
+            self.replace(talk, item)
             if session.ended_at is not None:
                 session.trimmed = session.ended_at
                 if talk.out is not None:
                     talk.out = since(talk.out, session.ended_at)
-            session.ended, session.ended_at = response_id, entry
+            session.ended = response_id
+            if not session.asides:
+                session.ended_at = entry
         return "ok"
 
     def close(self, hold: Attachment) -> str:
         session = self._admit(hold, 0)
         if isinstance(session, str):
             return session
-        self.responses.pop(session.response, None)
+        for response_id in [session.response, *session.asides]:
+            self.responses.pop(response_id, None)
         del self.talks[hold.keys.session_id]
+        return "ok"
+
+    def touch(self, session: SessionKeys) -> str:
+        state = self.talk(session).session
+        if state is None:
+            return "gone"
+        for job in list(state.transcribing):
+            if job not in self.queues["stt"].stream:
+                self.transcribed(session, job.name)
         return "ok"

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.keys import Lane, SessionKeys, Shard
-from shared.messages import Item, Message, OutMessage, SessionConfig, encode
+from shared.messages import AnyItem, Message, OutMessage, SessionConfig, SttJob, encode
 from shared.scripts.jobs import NewResponse, Ownership
 
 STAGES = ("stt", "llm", "tts")
+
+ITEMS = 256
+ASIDES = 4
+TRANSCRIPTIONS = 256
+NEVER_STALE = str(2**53 - 1)
+"""The epoch of jobs for responses aside."""
 
 Fields = dict[bytes, bytes]
 View = dict[str, object]
@@ -77,13 +83,17 @@ class Session:
     response: str = ""
     requests: int = 0
     trimmed: str = "0-0"
+    asides: list[str] = field(default_factory=list)
+    transcribing: list[Entry] = field(default_factory=list)
     ended: str | None = None
     ended_at: str | None = None
 
     def fields(self) -> Fields:
+        fields = {**vars(self), "asides": " ".join(self.asides)}
+        fields["transcribing"] = " ".join(job.name for job in self.transcribing)
         return {
             name.encode(): encode(value) if isinstance(value, Message) else str(value).encode()
-            for name, value in vars(self).items()
+            for name, value in fields.items()
             if value is not None
         }
 
@@ -94,14 +104,31 @@ class Talk:
 
     session: Session | None = None
     out: list[Entry] | None = None
-    items: dict[str, Item] = field(default_factory=dict)
+    items: dict[str, AnyItem] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Response:
+    """What the broker keeps of a response: its text, what it answers and, while it waits for
+    transcripts, its job."""
+
+    after: str | None = None
     text: str = ""
     segments: int = 0
+    job: Message | None = None
+    epoch: str = ""
+    waits: list[Entry] = field(default_factory=list)
+
+    def fields(self) -> Fields:
+        fields = {b"text": self.text.encode(), b"segments": str(self.segments).encode()}
+        if self.after is not None:
+            fields[b"after"] = self.after.encode()
+        if self.job is not None:
+            waits = " ".join(job.name for job in self.waits)
+            fields |= {b"job": encode(self.job), b"epoch": self.epoch.encode()}
+            fields[b"waits"] = waits.encode()
+        return fields
 
 
 class State:
@@ -113,7 +140,7 @@ class State:
         self.queues = {stage: Queue() for stage in STAGES}
         self.talks: dict[str, Talk] = {}
         self.responses: dict[str, Response] = {}
-        self.dead: list[Entry] = []
+        self.dead: list[Entry] | None = None
         self.frames: list[Entry] | None = None
         self.owner: str | None = None
         self.token: int | None = None
@@ -121,6 +148,12 @@ class State:
 
     def talk(self, session: SessionKeys) -> Talk:
         return self.talks.setdefault(session.session_id, Talk())
+
+    def session(self, session: SessionKeys) -> Session:
+        """That of a session that there is."""
+        state = self.talk(session).session
+        assert state is not None
+        return state
 
     # --- what the broker must hold ---
 
@@ -141,10 +174,7 @@ class State:
                 view[keys.items] = {k.encode(): encode(item) for k, item in talk.items.items()}
         for response_id, response in self.responses.items():
             key = f"{self.shard.prefix}:response:{response_id}"
-            view[key] = {
-                b"text": response.text.encode(),
-                b"segments": str(response.segments).encode(),
-            }
+            view[key] = response.fields()
         if self.owner is not None:
             view[self.lane.lease] = self.owner.encode()
         if self.token is not None:
@@ -166,7 +196,7 @@ class State:
         for session_id, talk in self.talks.items():
             if talk.out is not None:
                 streams[self.shard.session(session_id).out] = talk.out
-        if self.dead:
+        if self.dead is not None:
             streams[self.shard.dead] = self.dead
         if self.frames is not None:
             streams[self.lane.stream] = self.frames
@@ -175,33 +205,92 @@ class State:
     # --- steps they share ---
 
     def begin(self, session: SessionKeys, response: NewResponse) -> str:
-        talk = self.talk(session)
-        assert talk.session is not None
-        if talk.session.response == response.response_id:
+        """A response in the conversation."""
+        state = self.session(session)
+        if state.response == response.response_id:
             return "ok"
-        if talk.session.response:
+        if state.response:
             return "active"
-        talk.session.response = response.response_id
-        self.responses[response.response_id] = Response()
-        self.put(talk, response.item)
-        self.show(session, [response.created])
-        self.enqueue("llm", talk.session.epoch, [response.job])
+        state.response = response.response_id
+        self._begin(session, response, str(state.epoch))
         return "ok"
 
-    def put(self, talk: Talk, item: Item) -> None:
+    def begin_aside(self, session: SessionKeys, response: NewResponse) -> str:
+        state = self.session(session)
+        if response.response_id in state.asides:
+            return "ok"
+        if len(state.asides) >= ASIDES:
+            return "active"
+        state.asides.append(response.response_id)
+        self._begin(session, response, NEVER_STALE)
+        return "ok"
+
+    def _begin(self, session: SessionKeys, response: NewResponse, epoch: str) -> None:
+        talk, state = self.talk(session), self.session(session)
+        begun = Response(after=talk.order[-1] if talk.order else "")
+        self.responses[response.response_id] = begun
+        self.show(session, [response.created])
+        if state.transcribing:
+            begun.job, begun.epoch, begun.waits = response.job, epoch, list(state.transcribing)
+        else:
+            self.enqueue("llm", epoch, [response.job])
+
+    def end_aside(self, session: SessionKeys, response_id: str) -> bool:
+        """Whether it was one."""
+        asides = self.session(session).asides
+        if response_id not in asides:
+            return False
+        asides.remove(response_id)
+        self.responses.pop(response_id, None)
+        return True
+
+    def transcribe(self, session: SessionKeys, job: SttJob, epoch: str) -> None:
+        """Has audio transcribed, which responses may wait for."""
+        state = self.session(session)
+        state.transcribing += self.enqueue("stt", epoch, [job])
+        del state.transcribing[:-TRANSCRIPTIONS]
+
+    def transcribed(self, session: SessionKeys, ended: str) -> None:
+        """The transcription with the entry `ended` is over; what waits for no other begins."""
+        state = self.session(session)
+        state.transcribing = [job for job in state.transcribing if job.name != ended]
+        left = {job.name for job in state.transcribing}
+        for response_id in [*state.asides, state.response]:
+            response = self.responses.get(response_id)
+            if response is None or response.job is None:
+                continue
+            if left.isdisjoint(job.name for job in response.waits):
+                self.enqueue("llm", response.epoch, [response.job])
+                response.job = None
+
+    def put(self, talk: Talk, item: AnyItem) -> None:
+        """Writes an item at the conversation's end, or over its earlier version."""
         if item.item_id not in talk.items:
             talk.order.append(item.item_id)
         talk.items[item.item_id] = item
+        self.bound(talk, ITEMS)
+
+    def replace(self, talk: Talk, item: AnyItem) -> bool:
+        """Writes an item over its earlier version, if it has one."""
+        known = item.item_id in talk.items
+        if known:
+            talk.items[item.item_id] = item
+        return known
+
+    def bound(self, talk: Talk, most: int) -> None:
+        """Lets go of the first items when there are more than `most`."""
+        while len(talk.order) > most:
+            del talk.items[talk.order.pop(0)]
 
     def show(self, session: SessionKeys, messages: Sequence[OutMessage]) -> None:
         talk = self.talk(session)
         if messages:
             talk.out = (talk.out or []) + [Entry({b"m": encode(m)}) for m in messages]
 
-    def enqueue(self, stage: str, epoch: int, jobs: Sequence[Message]) -> None:
-        for job in jobs:
-            fields = {b"m": encode(job), b"epoch": str(epoch).encode()}
-            self.queues[stage].stream.append(Entry(fields))
+    def enqueue(self, stage: str, epoch: str, jobs: Sequence[Message]) -> list[Entry]:
+        added = [Entry({b"m": encode(job), b"epoch": epoch.encode()}) for job in jobs]
+        self.queues[stage].stream += added
+        return added
 
 
 def _entries(stream: Sequence[Entry]) -> list[tuple[str, Fields]]:
