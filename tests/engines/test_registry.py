@@ -2,41 +2,45 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-import workers.llm.engines
-import workers.stt.engines
-import workers.tts.engines
-import workers.vad.engines
 from shared.settings import Settings
+from workers.llm import engines as llm
+from workers.stt import engines as stt
+from workers.tts import engines as tts
+from workers.vad import engines as vad
 
-STAGES: dict[str, Any] = {
-    "vad": workers.vad.engines,
-    "stt": workers.stt.engines,
-    "llm": workers.llm.engines,
-    "tts": workers.tts.engines,
+Create = Callable[[Settings], Any]
+
+ROLES: dict[str, tuple[Iterable[str], Create]] = {
+    "vad": (vad.ENGINES, lambda settings: vad.create(settings).vad),
+    "turn": (vad.TURN_ENGINES, lambda settings: vad.create(settings).turns),
+    "stt": (stt.ENGINES, stt.create),
+    "llm": (llm.ENGINES, llm.create),
+    "tts": (tts.ENGINES, tts.create),
 }
 RUNTIMES = {"onnxruntime", "ctranslate2", "xllamacpp", "piper"}
 ALLOWED = {"vad": {"onnxruntime"}, "stt": {"ctranslate2"}, "llm": {"xllamacpp"}}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_engine_of_a_stage_can_be_created(stage: str) -> None:
-    engines = STAGES[stage]
-    for name in engines.ENGINES:
-        engine = engines.create(Settings.model_validate({f"{stage}_engine": name}))
+@pytest.mark.parametrize("role", ROLES)
+def test_every_engine_can_be_created(role: str) -> None:
+    names, create = ROLES[role]
+    for name in names:
+        engine = create(Settings.model_validate({f"{role}_engine": name}))
         assert engine.name == name
         assert engine.model
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_an_unknown_engine_is_refused_by_the_name_of_its_setting(stage: str) -> None:
-    engines = STAGES[stage]
-    known = ", ".join(sorted(engines.ENGINES))
-    with pytest.raises(ValueError, match=f"PARLEY_{stage.upper()}_ENGINE must be one of {known}"):
-        engines.create(Settings.model_validate({f"{stage}_engine": "abacus"}))
+@pytest.mark.parametrize("role", ROLES)
+def test_an_unknown_engine_is_refused_by_the_name_of_its_setting(role: str) -> None:
+    names, create = ROLES[role]
+    known = ", ".join(sorted(names))
+    with pytest.raises(ValueError, match=f"PARLEY_{role.upper()}_ENGINE must be one of {known}"):
+        create(Settings.model_validate({f"{role}_engine": "abacus"}))
 
 
 @pytest.mark.parametrize("stage", ALLOWED)
@@ -50,8 +54,9 @@ def test_a_process_imports_no_runtime_but_its_own(stage: str) -> None:
     assert set(ran.stdout.split()) == ALLOWED[stage]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_an_engine_without_its_model_says_how_to_get_it(stage: str, tmp_path: Any) -> None:
-    engine = STAGES[stage].create(Settings(models_dir=tmp_path))
+@pytest.mark.parametrize("role", ROLES)
+def test_an_engine_without_its_model_says_how_to_get_it(role: str, tmp_path: Any) -> None:
+    _, create = ROLES[role]
+    engine = create(Settings(models_dir=tmp_path))
     with pytest.raises(Exception, match=r"parley models fetch"):
         engine.load()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from shared.audio import Int16
+from shared.heartbeat import Offers
 from shared.settings import Settings
 from tests.engines.conftest import at_once
 from tests.support.words import word_error_rate, words
-from workers.stt.engines import SttEngine, Utterance, create, whisper
+from workers.stt.engines import SttEngine, Utterance, create, offers, whisper
 
 Sample = Callable[[str], tuple[Int16, str]]
 Reader = Callable[[str], Int16]
@@ -181,9 +182,24 @@ def test_a_language_that_was_named_is_not_asked_for(
     assert word_error_rate(said, transcript.text) <= 0.1
 
 
-def test_an_unknown_language_is_refused(multilingual: SttEngine, samples: Sample) -> None:
-    with pytest.raises(ValueError, match="tlh"):
-        hear(multilingual, samples("hello_world")[0], language="tlh")
+def test_an_unknown_language_is_refused(recogniser: SttEngine, samples: Sample) -> None:
+    with pytest.raises(ValueError, match=r"language must be one of .*\ben\b.*, not 'tlh'"):
+        hear(recogniser, samples("hello_world")[0], language="tlh")
+
+
+def test_an_english_model_takes_no_other_language_for_english(samples: Sample) -> None:
+    english = loaded("whisper-tiny.en")
+    with pytest.raises(ValueError, match="language must be one of en, not 'de'"):
+        hear(english, samples("hello_world")[0], language="de")
+
+
+def test_workers_say_which_languages_they_understand() -> None:
+    assert offers(loaded("whisper-tiny.en")) == Offers(languages=("en",))
+    many = offers(loaded("whisper-base")).languages
+    assert len(many) >= 99
+    assert {"en", "de", "hi", "zh"} <= set(many)
+    for unlimited in ("instant", "paced"):
+        assert offers(loaded(unlimited)) == Offers()
 
 
 def test_instant_tells_which_audio_it_heard() -> None:

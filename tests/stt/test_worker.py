@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from shared.keys import SessionKeys
 from shared.messages import (
     Item,
     LlmJob,
+    Part,
     ResponseCreated,
+    SessionConfig,
     SttJob,
     Transcribed,
     TranscriptionFailed,
@@ -30,6 +33,7 @@ class Counter:
     """Transcribes an utterance as its number of samples; waits until released."""
 
     model = name = "counter"
+    languages: Sequence[str] = ()
 
     def __init__(self, *, held: bool = False) -> None:
         self.batches: list[int] = []
@@ -92,17 +96,28 @@ async def test_one_who_leaves_does_not_disturb_the_others() -> None:
         await leaver
 
 
-async def say(pipe: Pipe, session: SessionKeys, samples: int, *, respond: bool = True) -> SttJob:
-    """Ends a turn of the user's, as the VAD stage does."""
+Respond = Literal["if_words", "always", "never"]
+
+
+async def say(
+    pipe: Pipe,
+    session: SessionKeys,
+    samples: int,
+    *,
+    respond: Respond = "if_words",
+    item: Item | None = None,
+) -> SttJob:
+    """Ends a turn of the user's, as the VAD stage does, or adds `item`, as a gateway does."""
     job = SttJob(
         session_id=session.session_id,
-        item_id=new_id("item"),
+        item_id=item.item_id if item else new_id("item"),
         turn=1,
         pcm=bytes(2 * samples),
+        item=item,
         respond=respond,
         marks={"speech_end": 1},
     )
-    item = Item.of(item_id=job.item_id, role="user", status="in_progress", modality="audio")
+    item = item or Item.of(job.item_id, "user", status="in_progress", modality="audio")
     await sessions.add_item(pipe, held(session), item)
     stream = session.shard.jobs("stt")
     await pipe.command("XADD", stream, "*", "m", encode(job), "epoch", 0)
@@ -126,14 +141,50 @@ async def test_a_turn_is_transcribed_and_its_answer_begun(pipe: Pipe, redis_url:
     item = decode(await pipe.command("HGET", session.items, job.item_id), Item)
     assert (item.text, item.status) == ("16000 samples", "completed")
     order = await pipe.command("LRANGE", session.order, 0, -1)
-    assert order == [job.item_id.encode(), created.item_id.encode()]
+    assert order == [job.item_id.encode()]  # the answer's is added with its first words
 
 
-@pytest.mark.parametrize(("samples", "respond"), [(16_000, False), (0, True)])
-async def test_a_turn_not_to_be_answered_or_without_words_begins_nothing(
-    pipe: Pipe, redis_url: str, samples: int, respond: bool
+async def test_a_silence_that_is_to_be_answered_is(pipe: Pipe, redis_url: str) -> None:
+    session = await open_session(pipe)
+    await say(pipe, session, 0, respond="always")
+    async with working(start(Counter(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "stt"))
+    kinds = [type(message) for message in await shown(pipe, session)]
+    assert kinds == [Transcribed, ResponseCreated]
+
+
+async def test_the_words_go_into_the_part_of_the_item_that_waits_for_them(
+    pipe: Pipe, redis_url: str
 ) -> None:
     session = await open_session(pipe)
+    parts = [Part(text="Who says this?"), Part(modality="audio")]
+    item = Item(item_id=new_id("item"), role="user", status="in_progress", parts=parts)
+    await say(pipe, session, 16_000, respond="never", item=item)
+    failing = Item(item_id=new_id("item"), role="user", status="in_progress", parts=parts)
+    await say(pipe, session, 13, respond="never", item=failing)
+    async with working(start(Counter(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "stt"))
+    told = {message.item_id: message for message in await shown(pipe, session)}  # type: ignore[attr-defined]
+    assert isinstance(told[item.item_id], Transcribed)
+    assert isinstance(told[failing.item_id], TranscriptionFailed)
+    assert told[item.item_id].content_index == told[failing.item_id].content_index == 1
+    saved = decode(await pipe.command("HGET", session.items, item.item_id), Item)
+    assert saved.parts == [parts[0], Part(modality="audio", text="16000 samples")]
+
+
+@pytest.mark.parametrize(
+    ("samples", "respond", "responds"),
+    [
+        (16_000, "never", True),
+        (0, "if_words", True),
+        (16_000, "if_words", False),
+        (16_000, "always", False),
+    ],
+)
+async def test_a_turn_that_is_not_to_be_answered_or_has_no_words_begins_nothing(
+    pipe: Pipe, redis_url: str, samples: int, respond: Respond, responds: bool
+) -> None:
+    session = await open_session(pipe, SessionConfig(responds=responds))
     await say(pipe, session, samples, respond=respond)
     async with working(start(Counter(), context(pipe, redis_url))):
         await until(lambda: done(pipe, "stt"))

@@ -17,16 +17,20 @@ from shared.messages import (
     OutMessage,
     SpeechStarted,
     SpeechStopped,
+    TimeoutTriggered,
     TurnDetection,
     decode,
 )
 from shared.scripts.lanes import Heard
+from workers.vad.engines import TURN_SAMPLES
 from workers.vad.engines.energy import EnergyEngine
+from workers.vad.engines.length import LengthEngine
 from workers.vad.listener import Listener
 
 SESSION = Keyspace(1, 1).session("sess_1")
-ENGINE = EnergyEngine()
+ENGINE, TURNS = EnergyEngine(), LengthEngine()
 RULES = TurnDetection(silence_ms=300, prefix_ms=200)
+SEMANTIC = TurnDetection(eagerness="high", prefix_ms=200)
 
 
 def tone(seconds: float, loudness: int = 8000) -> Int16:
@@ -56,9 +60,9 @@ def frames(audio: Int16, sizes: list[int], start: int = 0) -> list[Frame]:
     return cut
 
 
-def new_listener() -> Listener:
+def new_listener(rules: TurnDetection = RULES) -> Listener:
     listener = Listener(SESSION, ENGINE.initial_state())
-    listener.turn_detection = RULES
+    listener.turn_detection = rules
     return listener
 
 
@@ -67,7 +71,11 @@ def feed(listener: Listener, pieces: list[Frame], first: int = 0) -> list[Heard]
     heard = []
     for number, frame in enumerate(pieces, first):
         listener.accept(frame, f"{number}-0")
-        while listener.has_window:
+        while not listener.idle:
+            if listener.has_question:
+                over = float(TURNS.over([listener.turn()])[0])
+                heard += [event] if (event := listener.answer(over, frame.received_ms)) else []
+                continue
             probability, state = ENGINE.step(listener.window()[None], listener.model_state[None])
             event = listener.advance(float(probability[0]), state[0], now_ms=frame.received_ms)
             if event is not None:
@@ -127,13 +135,13 @@ def test_the_size_of_the_frames_changes_nothing(sizes: list[int]) -> None:
     assert essence(feed(new_listener(), frames(TWO_TURNS, sizes))) == whole
 
 
-@given(st.integers(0, 180), st.integers(0, 60))
-@settings(max_examples=40, deadline=None)
-def test_a_successor_hears_the_same(until: int, repeated: int) -> None:
+@given(st.sampled_from([RULES, SEMANTIC]), st.integers(0, 180), st.integers(0, 60))
+@settings(max_examples=60, deadline=None)
+def test_a_successor_hears_the_same(rules: TurnDetection, until: int, repeated: int) -> None:
     """The state after any frame, replayed from the entry it asks for or from further back."""
     pieces = frames(TWO_TURNS, [320])
-    expected = essence(feed(new_listener(), pieces))
-    first = new_listener()
+    expected = essence(feed(new_listener(rules), pieces))
+    first = new_listener(rules)
     heard = feed(first, pieces[:until])
     successor = Listener.restored(SESSION, decode(first.state, ListenerState))
     needed = int(first.needs.split("-")[0]) if first.needs else until
@@ -184,6 +192,84 @@ def test_a_turn_without_end_is_cut_after_two_minutes() -> None:
     assert len(heard[1].job.pcm) == pytest.approx(2 * 120 * SAMPLE_RATE, rel=0.01)
 
 
+# --- turns that a model ends ---
+
+
+UM = np.concatenate([tone(0.2), silence(0.6), tone(1.0), silence(0.6)])
+
+
+def begin_to_ask(listener: Listener, pieces: list[Frame]) -> list[Frame]:
+    """Feeds frames until the listener asks; returns those that are left."""
+    for number, frame in enumerate(pieces):
+        listener.accept(frame, f"{number}-0")
+        while listener.has_window:
+            probability, state = ENGINE.step(listener.window()[None], listener.model_state[None])
+            listener.advance(float(probability[0]), state[0], now_ms=frame.received_ms)
+        if listener.has_question:
+            return pieces[number + 1 :]
+    raise AssertionError("it asked nothing")
+
+
+def test_a_pause_after_an_um_ends_no_turn() -> None:
+    heard = feed(new_listener(SEMANTIC), frames(UM, [320]))
+    kinds = [[type(message) for message in event.messages] for event in heard]
+    assert kinds == [[SpeechStarted], [SpeechStopped, Committed]]
+    assert heard[1].job is not None
+    said = np.frombuffer(heard[1].job.pcm, np.int16)
+    assert len(said) / SAMPLE_RATE == pytest.approx(0.2 + 0.6 + 1.0 + 0.2, abs=0.05)
+    assert heard[1].job.respond == "if_words"
+    # ended by the first question after the words, not by the longest wait
+    assert heard[1].job.marks["turn_end"] - heard[1].job.marks["speech_end"] <= 300
+
+
+def test_who_says_no_more_than_um_is_answered_after_the_longest_wait() -> None:
+    um = np.concatenate([tone(0.2), silence(2.1)])
+    heard = feed(new_listener(SEMANTIC), frames(um, [320]))
+    assert [type(event.messages[0]) for event in heard] == [SpeechStarted, SpeechStopped]
+    assert heard[1].job is not None
+    assert heard[1].job.marks["turn_end"] == pytest.approx(2200, abs=40)
+
+
+def test_a_listener_that_asks_hears_nothing_before_the_answer() -> None:
+    listener = new_listener(SEMANTIC)
+    left = begin_to_ask(listener, frames(UM, [320]))
+    before = listener.state
+    for frame in left[:20]:
+        listener.accept(frame, "9-0")
+        assert not listener.has_window
+    assert listener.state == before
+    assert listener.answer(0.0, now_ms=0) is None
+    assert listener.has_window
+    assert not listener.has_question
+
+
+def test_what_is_asked_about_is_the_end_of_the_turn() -> None:
+    listener = new_listener(SEMANTIC)
+    begin_to_ask(listener, frames(np.concatenate([tone(0.8), silence(0.5)]), [320]))
+    turn = listener.turn()
+    assert np.array_equal(turn[: int(0.8 * SAMPLE_RATE)], tone(0.8))
+    assert 0.2 <= len(turn) / SAMPLE_RATE - 0.8 <= 0.26
+    listener = new_listener(SEMANTIC)
+    begin_to_ask(listener, frames(np.concatenate([tone(9.5), silence(0.5)]), [1600]))
+    assert len(listener.turn()) == TURN_SAMPLES
+    assert not listener.turn()[-3200:].any()
+
+
+def test_a_successor_asks_again_once_it_has_the_audio() -> None:
+    first = new_listener(SEMANTIC)
+    pieces = frames(UM, [320])
+    left = begin_to_ask(first, pieces)
+    successor = Listener.restored(SESSION, decode(first.state, ListenerState))
+    assert successor.idle  # it has nothing to ask about yet
+    assert first.needs is not None
+    needed = int(first.needs.split("-")[0])
+    for number in range(needed, len(pieces) - len(left)):
+        assert not successor.has_question
+        successor.accept(pieces[number], f"{number}-0")
+    assert successor.has_question
+    assert np.array_equal(successor.turn(), first.turn())
+
+
 # --- commands ---
 
 
@@ -228,6 +314,91 @@ def test_a_commit_ends_the_turn_that_is_being_spoken() -> None:
     assert heard is not None
     assert heard.job is not None
     assert len(heard.job.pcm) == 2 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_a_commit_ends_a_turn_that_a_model_would_end(seconds: float) -> None:
+    """In the middle of the words, and in a pause that was not taken for their end."""
+    listener = new_listener(SEMANTIC)
+    pause = 0.3 if seconds < 0.3 else 0.0
+    feed(listener, frames(np.concatenate([tone(seconds), silence(pause)]), [320]))
+    heard = listener.obey(command("commit", number=3), now_ms=0)
+    assert heard is not None
+    assert heard.job is not None
+    assert heard.job.respond == "never"
+    assert len(heard.job.pcm) == 2 * int((seconds + pause) * SAMPLE_RATE)
+    (committed,) = heard.messages
+    assert isinstance(committed, Committed)
+    assert committed.number == 3
+    # the turn is over: silence ends nothing, and the next one is its own
+    start = int((seconds + pause) * SAMPLE_RATE)
+    assert feed(listener, frames(silence(3), [320], start=start)) == []
+
+
+def test_a_refused_commit_names_its_request() -> None:
+    heard = push_to_talk().obey(command("commit", reference="event_7", number=4), now_ms=0)
+    assert heard is not None
+    assert list(heard.messages) == [CommitRefused(audio_ms=0, reference="event_7", number=4)]
+
+
+# --- silences that are turns ---
+
+
+def timeout(at: int) -> Command:
+    return command("timeout", at=at, since=8_000)
+
+
+def test_a_silence_is_a_turn_to_be_answered_whatever_its_words() -> None:
+    listener = new_listener(TurnDetection(prefix_ms=200, create_response=False))
+    feed(listener, frames(silence(5), [320]))
+    heard = listener.obey(timeout(80_000), now_ms=5_000)
+    assert heard is not None
+    assert heard.item is not None
+    assert heard.job is not None
+    triggered, committed = heard.messages
+    assert triggered == TimeoutTriggered(item_id=heard.item.item_id, since=8_000, at=80_000)
+    assert isinstance(committed, Committed)
+    assert heard.item.item_id == committed.item_id == heard.job.item_id
+    assert heard.job.respond == "always"
+    kept = len(heard.job.pcm) // 2
+    assert 0.25 * SAMPLE_RATE < kept < 0.35 * SAMPLE_RATE  # what leads a turn in
+    assert committed.audio_ms == kept // 16
+    # and speech goes on to be heard as ever
+    later = feed(listener, frames(TWO_TURNS[:24_000], [320], start=80_000))
+    assert [type(event.messages[0]) for event in later] == [SpeechStarted]
+
+
+def test_a_session_without_any_audio_can_be_answered_too() -> None:
+    heard = new_listener().obey(timeout(0), now_ms=0)
+    assert heard is not None
+    assert heard.job is not None
+    assert heard.job.pcm == b""
+
+
+@pytest.mark.parametrize("talking", [True, False])
+def test_nothing_is_told_of_a_silence_that_somebody_broke_or_that_is_not_waited_for(
+    talking: bool,
+) -> None:
+    listener = new_listener() if talking else push_to_talk()
+    feed(listener, frames(tone(1.0), [320]))
+    before = decode(listener.state, ListenerState).seq
+    assert listener.obey(timeout(SAMPLE_RATE), now_ms=0) is None
+    assert decode(listener.state, ListenerState).seq == before
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_silence_that_comes_again_is_told_once_also_by_a_successor(broken: bool) -> None:
+    """Whether or not it made a turn the first time: what came since may not change that."""
+    listener = new_listener()
+    sound = tone(0.5) if broken else silence(0.5)
+    feed(listener, frames(sound, [320]))
+    heard = listener.obey(timeout(8_000), now_ms=0)
+    assert (heard is None) == broken
+    feed(listener, frames(silence(1), [320], start=8_000))
+    successor = Listener.restored(SESSION, decode(listener.state, ListenerState))
+    for one in (listener, successor):
+        assert one.obey(timeout(8_000), now_ms=0) is None
+        assert one.obey(timeout(24_000), now_ms=0) is not None
 
 
 def test_clear_throws_the_turn_away() -> None:
