@@ -274,7 +274,7 @@ async def test_only_the_response_aside_that_is_named_is_cancelled(
     then = [OutputCleared(response_id=first.response_id)]
     for status in ("ok", "idle"):
         assert status == await sessions.interrupt(
-            pipe, held(session), response_id=first.response_id, aside=True, then=then
+            pipe, held(session), response_id=first.response_id, then=then
         )
     cancelled = Interrupted(reason="client_cancelled", response_id=first.response_id)
     assert (await shown(pipe, session))[3:] == [cancelled, *then]

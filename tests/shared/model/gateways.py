@@ -190,11 +190,10 @@ class GatewayMachine(ScriptMachine):
 
     def interrupt(self, data: st.DataObject) -> None:
         hold, request = self.hold(data), self.request()
-        asides = {each.response_id: each.created.aside for each in self.responses_of(hold)}
-        meant = self.pick(data, ["", *asides])
+        known = [response.response_id for response in self.responses_of(hold)]
+        meant = self.pick(data, ["", *known])
         then = [OutputCleared(response_id=meant)] if data.draw(seldom) else []
-        names = {"response_id": meant, "aside": asides.get(meant, False)}
-        self.call(sessions, "interrupt", hold, **names, then=then, request=request)
+        self.call(sessions, "interrupt", hold, response_id=meant, then=then, request=request)
 
     def end_response(self, data: st.DataObject) -> None:
         hold = self.hold(data)

@@ -139,7 +139,6 @@ class SessionScripts(State):
         reason: Literal["turn_detected", "client_cancelled"] = "client_cancelled",
         *,
         response_id: str = "",
-        aside: bool = False,
         then: Sequence[OutMessage] = (),
         request: int = 0,
     ) -> str:
@@ -151,8 +150,7 @@ class SessionScripts(State):
                 return "idle"
             session.epoch, session.response = session.epoch + 1, ""
         session.requests = max(session.requests, request)
-        cut = Interrupted(reason=reason, response_id=response_id if aside else "")
-        self.show(hold.keys, [cut, *then])
+        self.show(hold.keys, [Interrupted(reason=reason, response_id=response_id), *then])
         return "ok"
 
     def end_response(
