@@ -43,7 +43,7 @@ async def conversation(
     """The items that a response answers, oldest first: those it was given, else the conversation
     up to the item `after`, "" for none; all but its own if that one is gone."""
     if job.input is not None:
-        return job.input
+        return [await _heard(pipe, session, item) for item in job.input]
     if not after:
         return []
     ids = [found.decode() for found in await pipe.command("LRANGE", session.order, 0, -1)]
@@ -53,6 +53,14 @@ async def conversation(
         return []
     saved = await pipe.command("HMGET", session.items, *ids)
     return [decode(data, AnyItem) for data in saved if data is not None]  # type: ignore[arg-type]
+
+
+async def _heard(pipe: Pipe, session: SessionKeys, item: AnyItem) -> AnyItem:
+    """The item with its words, which may have been transcribed since the response was asked for."""
+    if not isinstance(item, Item) or item.pending is None:
+        return item
+    saved = await pipe.command("HGET", session.items, item.item_id)
+    return item if saved is None else decode(saved, Item)
 
 
 def messages_of(items: Iterable[AnyItem]) -> list[Message]:

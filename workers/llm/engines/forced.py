@@ -29,6 +29,7 @@ _COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator
 _FORMATS = {"date-time", "time", "date", "ipv4", "ipv6", "uuid"}
 # What a model that is not trained to make calls gets where the schema sets no end: it finds none.
 _LENGTH, _ITEMS, _NUMBER, _STEP = 80, 3, 10**12, 0.01
+_PLAIN = ["string", "number", "boolean", "null"]
 _FINE = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 # Where properties may come from elsewhere in a schema too.
 _COMBINING = {"additionalProperties", "patternProperties", "anyOf", "oneOf", "$ref", "if"}
@@ -136,6 +137,8 @@ def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
     """A value that is not endless."""
     if "enum" in schema or "const" in schema:
         return schema
+    if not (_COMBINING | {"type", "allOf", "properties", "items"}) & schema.keys():
+        schema = {**schema, "type": _PLAIN}
     kinds = schema.get("type")
     bounds: dict[str, Any] = {}
     for kind in kinds if isinstance(kinds, list) else [kinds]:
