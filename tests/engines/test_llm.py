@@ -10,9 +10,19 @@ from typing import Any
 import psutil
 import pytest
 
+from shared.messages import Truncation
 from shared.settings import Settings
 from tests.engines.conftest import at_once
-from workers.llm.engines import Completion, Delta, LlmEngine, Message, Prompt, create, decoding
+from workers.llm.engines import (
+    Completion,
+    Delta,
+    LlmEngine,
+    Message,
+    Prompt,
+    PromptError,
+    create,
+    decoding,
+)
 
 INSTRUCTIONS = Message("system", "You are a helpful voice assistant.")
 
@@ -140,7 +150,7 @@ async def test_llama_goes_on_in_the_middle_of_a_sentence(narrow: LlmEngine) -> N
     assert text.startswith("four")
 
 
-async def test_the_oldest_turns_go_when_the_context_is_full(narrow: LlmEngine) -> None:
+def long_conversation() -> list[Message]:
     history = [
         message
         for number in range(40)
@@ -149,12 +159,36 @@ async def test_the_oldest_turns_go_when_the_context_is_full(narrow: LlmEngine) -
             Message("assistant", f"Fact number {number} is that animals like to eat and sleep."),
         )
     ]
-    question = Message("user", "What is the capital of France?")
-    _, completion = await answer(
-        narrow, Prompt([INSTRUCTIONS, *history, question], max_tokens=32, temperature=0.0)
-    )
+    return [INSTRUCTIONS, *history, Message("user", "What is the capital of France?")]
+
+
+@pytest.mark.parametrize(
+    ("truncation", "most"),
+    [
+        (Truncation(), 256 - 32),
+        (Truncation(retain=0.5), 128 - 16),
+        (Truncation(tokens=100), 100 + 20),
+        (Truncation(retain=0.8, tokens=100), 96),
+    ],
+)
+async def test_the_oldest_turns_go_when_the_context_is_full(
+    narrow: LlmEngine, truncation: Truncation, most: int
+) -> None:
+    prompt = Prompt(long_conversation(), max_tokens=32, temperature=0.0, truncation=truncation)
+    _, completion = await answer(narrow, prompt)
     assert completion.finish == "stop"
-    assert 64 < completion.prompt_tokens <= 256 - 32
+    assert 32 < completion.prompt_tokens <= most
+
+
+async def test_a_conversation_that_must_stay_whole_is_refused(narrow: LlmEngine) -> None:
+    prompt = Prompt(long_conversation(), truncation=Truncation(retain=None))
+    with pytest.raises(PromptError, match="messages: the conversation is too long"):
+        await answer(narrow, prompt)
+    short = ask("What is the capital of France?", truncation=Truncation(retain=None))
+    assert (await answer(narrow, short))[0]
+    tight = ask("word " * 60, truncation=Truncation(retain=None, tokens=50))
+    with pytest.raises(PromptError, match=r"where \d+ fit"):
+        await answer(narrow, tight)
 
 
 async def test_a_question_that_does_not_fit_is_refused(narrow: LlmEngine) -> None:
@@ -196,3 +230,9 @@ async def test_instant_repeats_the_question_exactly_from_the_prefix_on(name: str
     for cut in range(len(whole) + 1):
         text, _ = await answer(engine, ask("hello there", prefix=whole[:cut]))
         assert whole[:cut] + text == whole
+
+
+async def test_what_was_read_for_an_earlier_answer_is_told(narrow: LlmEngine) -> None:
+    await answer(narrow, ask("What color is the sky?"))
+    _, completion = await answer(narrow, ask("What color is the sky?"))
+    assert 0 < completion.cached_tokens < completion.prompt_tokens
