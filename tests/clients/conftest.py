@@ -20,6 +20,7 @@ def parley(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("clients") / "data"
     with running(data, "instant", PARLEY_API_KEYS=KEYS) as up:
         yield Server(f"http://127.0.0.1:{up.port}/v1", KEY)
+        assert "error" not in up.log.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,4 @@ def parley_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         folder / "data", "instant", files.authority, PARLEY_API_KEYS=KEYS, **settings
     ) as up:
         yield Server(f"https://localhost:{up.port}/v1", KEY, files.authority)
+        assert "error" not in up.log.read_text()

@@ -45,3 +45,9 @@ def test_it_takes_its_conversation_along_when_it_reconnects(seen: Seen) -> None:
     assert seen["reconnected"]["again"]
     assert seen["reconnected"]["answer"].startswith("You said: How do you do?")
     assert seen["reconnected"]["problems"] == []
+
+
+def test_it_has_a_turn_whose_end_it_tells(seen: Seen) -> None:
+    assert_spoken(seen["push_to_talk"])
+    assert seen["push_to_talk"]["forgotten"]
+    assert seen["push_to_talk"]["problems"] == []

@@ -17,6 +17,11 @@ def seen(parley_tls: Server) -> Seen:
     return javascript("openai.mjs", parley_tls)
 
 
+@pytest.fixture(scope="module")
+def in_browser(parley_tls: Server) -> Seen:
+    return javascript("browser.mjs", parley_tls)
+
+
 def test_it_has_a_spoken_turn(seen: Seen) -> None:
     assert seen["first"] == "session.created"
     assert_spoken(seen["spoken"])
@@ -39,3 +44,10 @@ def test_it_interrupts(seen: Seen) -> None:
 
 def test_it_closes_in_good_order(seen: Seen) -> None:
     assert seen["closed"] == 1000
+
+
+def test_a_browsers_websocket_gets_in_with_a_key_made_for_it(in_browser: Seen) -> None:
+    assert in_browser["secret"] == "ek_"
+    assert in_browser["instructions"] == "Answer briefly."
+    assert_text(in_browser)
+    assert in_browser["closed"] == 1000

@@ -26,10 +26,12 @@ const getWeather = tool({
   },
 });
 
+const french = new RealtimeAgent({ name: 'french', instructions: 'Answer in French.' });
 const agent = new RealtimeAgent({
   name: 'Weather',
   instructions: 'Answer briefly.',
   tools: [getWeather],
+  handoffs: [french],
 });
 const session = new RealtimeSession(agent, { transport: 'websocket' });
 
@@ -59,14 +61,19 @@ for (const kind of ['agent_tool_start', 'agent_tool_end', 'audio_interrupted', '
   session.on(kind, () => kinds.add(kind));
 }
 
-/** The next event of type `kind` from the server. */
-async function until(kind) {
-  for (;;) {
+/** The next event of each of these kinds from the server, in whichever order. */
+async function allOf(...wanted) {
+  const came = {};
+  while (Object.keys(came).length < wanted.length) {
     while (arrived.length === 0) await new Promise((resolve) => (wake = resolve));
     const event = arrived.shift();
-    if (event.type === kind) return event;
+    if (wanted.includes(event.type)) came[event.type] ??= event;
   }
+  return wanted.map((kind) => came[kind]);
 }
+
+/** The next event of type `kind` from the server. */
+const until = async (kind) => (await allOf(kind))[0];
 
 function speak(samples) {
   for (const chunk of chunks(samples)) {
@@ -90,16 +97,38 @@ async function interrupt() {
   session.sendMessage(longQuestion);
   await until('response.output_audio.delta');
   speak(sound(0.5, 0));
-  const done = (await until('response.done')).response;
-  const truncated = await until('conversation.item.truncated');
-  const retrieved = await until('conversation.item.retrieved');
+  const [{ response }, truncated] = await allOf('response.done', 'conversation.item.truncated');
+  while ((await until('conversation.item.retrieved')).item.id !== truncated.item_id);
   speak(sound(0, 5));
   return {
-    status: done.status,
-    reason: done.status_details.reason,
+    status: response.status,
+    reason: response.status_details.reason,
     truncated_ms: truncated.audio_end_ms,
-    retrieved: retrieved.item.id === truncated.item_id,
     after: await answered(),
+  };
+}
+
+async function handOff() {
+  session.sendMessage('Please call transfer_to_french.');
+  const { instructions } = (await until('session.updated')).session;
+  return { to: session.currentAgent.name, instructions, ...(await answered()) };
+}
+
+/** Changes what was said first, which has to be taken out and put in again. */
+async function rewrite() {
+  const before = session.history.map((item) => item.itemId);
+  const place = session.history.findIndex((item) => item.content?.[0].text === 'How do you do?');
+  session.updateHistory((history) => [
+    ...history.slice(0, place),
+    { ...history[place], content: [{ type: 'input_text', text: 'How are you?' }] },
+    ...history.slice(place + 1),
+  ]);
+  const [deleted, added] = await allOf('conversation.item.deleted', 'conversation.item.added');
+  return {
+    deleted: deleted.item_id === before[place],
+    added: added.item.id === before[place] && added.previous_item_id === before[place - 1],
+    text: added.item.content[0].text,
+    kept: JSON.stringify(session.history.map((item) => item.itemId)) === JSON.stringify(before),
   };
 }
 
@@ -114,6 +143,8 @@ seen.text = await answered();
 session.sendMessage(toolQuestion);
 seen.tool = await answered();
 seen.interrupted = await interrupt();
+seen.rewritten = await rewrite();
+seen.handed_off = await handOff();
 const history = session.history.map((item) => `${item.type} ${item.role ?? ''}`.trim());
 session.close();
 report({ ...seen, called, kinds: [...kinds].sort(), problems, history });

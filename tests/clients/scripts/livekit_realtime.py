@@ -73,6 +73,12 @@ class Talk:
         context.items.extend(items)
         await self.session.update_chat_ctx(context)
 
+    async def forget(self, place: int) -> None:
+        """Takes an item out of the conversation and waits until the server has done so."""
+        context = self.session.chat_ctx.copy()
+        del context.items[place]
+        await self.session.update_chat_ctx(context)
+
     async def ask(self, text: str) -> llm.GenerationCreatedEvent:
         await self.say(llm.ChatMessage(role="user", content=[text]))
         return await self.session.generate_reply()
@@ -166,12 +172,31 @@ async def reconnect() -> dict[str, Any]:
         }
 
 
+async def push_to_talk() -> dict[str, Any]:
+    """A turn whose end the client tells, and whose answer it asks for; then it forgets that."""
+    async with talking(RealtimeModel(base_url=URL, api_key=KEY, turn_detection=None)) as talk:
+        talk.speak(speech(0.6))
+        talk.session.commit_audio()
+        answer = await read(await talk.session.generate_reply())
+        heard = await talk.transcribed.get()
+        before = [item.id for item in talk.session.chat_ctx.items]
+        await talk.forget(1)
+        after = [item.id for item in talk.session.chat_ctx.items]
+        return {
+            "heard": heard,
+            **answer,
+            "forgotten": after == before[:1],
+            "problems": talk.problems,
+        }
+
+
 async def main() -> None:
     async with asyncio.timeout(DEADLINE_S), http_context.open():
         async with talking(RealtimeModel(base_url=URL, api_key=KEY)) as talk:
             seen = await converse(talk)
             seen["problems"] = talk.problems
         seen["reconnected"] = await reconnect()
+        seen["push_to_talk"] = await push_to_talk()
     report(json.loads(json.dumps(seen, default=str)))
 
 

@@ -6,7 +6,13 @@ from contextlib import aclosing
 from typing import Any
 
 from agents import function_tool
-from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession, RealtimeSessionEvent
+from agents.realtime import (
+    RealtimeAgent,
+    RealtimePlaybackTracker,
+    RealtimeRunner,
+    RealtimeSession,
+    RealtimeSessionEvent,
+)
 from given import (
     DEADLINE_S,
     KEY,
@@ -22,7 +28,12 @@ from given import (
     trace,
 )
 
+PLAYED_MS = 100
+TRUNCATED = "conversation.item.truncated"
+HANDOFF = "Please call transfer_to_french."
+
 called: list[str] = []
+player = RealtimePlaybackTracker()
 
 
 @function_tool
@@ -46,6 +57,7 @@ class Talk:
         self.heard = ""
         self.answer = ""
         self.audio_bytes = 0
+        self.audio_item = ""
 
     async def until(self, wanted: Callable[[RealtimeSessionEvent], bool]) -> RealtimeSessionEvent:
         """The next event that is wanted."""
@@ -54,6 +66,14 @@ class Talk:
             if wanted(event):
                 return event
         raise AssertionError("the session ended")
+
+    async def all_of(self, *kinds: str) -> dict[str, Any]:
+        """The next event of each of these kinds from the server, in whichever order."""
+        came: dict[str, Any] = {}
+        while len(came) < len(kinds):
+            event = await self.until(lambda event: server_kind(event) in kinds)
+            came.setdefault(event.data.data["type"], event.data.data)
+        return came
 
     def note(self, event: RealtimeSessionEvent) -> None:
         if event.type != "raw_model_event":
@@ -64,6 +84,7 @@ class Talk:
             self.history = event.history
         elif event.type == "audio":
             self.audio_bytes += len(event.audio.data)
+            self.audio_item = event.item_id
         elif event.type == "raw_model_event":
             if event.data.type == "raw_server_event":
                 trace(event.data.data)
@@ -81,52 +102,72 @@ class Talk:
     async def answered(self) -> dict[str, Any]:
         """What the next response with words in it was."""
         self.heard, self.answer, self.audio_bytes = "", "", 0
-        done = await self.until(response_done)
-        while not done.data.data["response"]["output"][0].get("content"):
-            done = await self.until(response_done)
+        response = (await self.all_of("response.done"))["response.done"]["response"]
+        while not response["output"][0].get("content"):
+            response = (await self.all_of("response.done"))["response.done"]["response"]
         return {
             "heard": self.heard,
             "answer": self.answer,
             "audio_s": seconds(self.audio_bytes),
-            "status": done.data.data["response"]["status"],
+            "status": response["status"],
         }
 
 
-def server_event(kind: str) -> Callable[[RealtimeSessionEvent], bool]:
-    """Whether the server sent an event of this kind."""
-
-    def is_it(event: RealtimeSessionEvent) -> bool:
-        raw = event.type == "raw_model_event" and event.data.type == "raw_server_event"
-        return raw and event.data.data["type"] == kind
-
-    return is_it
-
-
-response_done = server_event("response.done")
+def server_kind(event: RealtimeSessionEvent) -> str | None:
+    """Of which kind the server's event is, if it is one."""
+    raw = event.type == "raw_model_event" and event.data.type == "raw_server_event"
+    return event.data.data["type"] if raw else None
 
 
 async def interrupt(talk: Talk) -> dict[str, Any]:
-    """Speaks while an answer is heard; what is to be done then is the SDK's."""
+    """Speaks while an answer comes in; what is to be done then is the SDK's."""
     await talk.session.send_message(LONG_QUESTION)
     await talk.until(lambda event: event.type == "audio")
+    player.on_play_ms(talk.audio_item, 0, PLAYED_MS)
     await talk.speak(speech(0.5))
-    done = (await talk.until(response_done)).data.data["response"]
-    truncated = await talk.until(server_event("conversation.item.truncated"))
-    retrieved = await talk.until(server_event("conversation.item.retrieved"))
-    await talk.speak(silence(5))
+    came = await talk.all_of("response.done", TRUNCATED)
+    done = came["response.done"]["response"]
     return {
         "status": done["status"],
         "reason": done["status_details"]["reason"],
         "audio_interrupted": "audio_interrupted" in talk.kinds,
-        "truncated_ms": truncated.data.data["audio_end_ms"],
-        "retrieved": retrieved.data.data["item"]["id"] == truncated.data.data["item_id"],
-        "after": await talk.answered(),
+        **await go_on(talk, came[TRUNCATED]),
+    }
+
+
+async def interrupt_late(talk: Talk) -> dict[str, Any]:
+    """Speaks when all of an answer has come, and only the beginning of it was played."""
+    player.on_play_ms(talk.audio_item, 0, PLAYED_MS)
+    await talk.speak(speech(0.5))
+    return await go_on(talk, (await talk.all_of(TRUNCATED))[TRUNCATED])
+
+
+async def go_on(talk: Talk, truncated: dict[str, Any]) -> dict[str, Any]:
+    """What became of the answer that was spoken into, and what follows it."""
+
+    def retrieved(event: RealtimeSessionEvent) -> bool:
+        is_one = server_kind(event) == "conversation.item.retrieved"
+        return is_one and event.data.data["item"]["id"] == truncated["item_id"]
+
+    await talk.until(retrieved)
+    await talk.speak(silence(5))
+    return {"truncated_ms": truncated["audio_end_ms"], "after": await talk.answered()}
+
+
+async def hand_off(talk: Talk) -> dict[str, Any]:
+    await talk.session.send_message(HANDOFF)
+    event = await talk.until(lambda event: event.type == "handoff")
+    updated = (await talk.all_of("session.updated"))["session.updated"]
+    return {
+        "to": event.to_agent.name,
+        "instructions": updated["session"]["instructions"],
+        **await talk.answered(),
     }
 
 
 async def converse(talk: Talk) -> dict[str, Any]:
-    await talk.until(server_event("session.updated"))
-    await talk.until(server_event("session.updated"))
+    await talk.all_of("session.updated")
+    await talk.all_of("session.updated")
     await talk.speak(speech(0.6) + silence(5))
     seen = {"spoken": await talk.answered()}
     await talk.session.send_message("How do you do?")
@@ -134,14 +175,21 @@ async def converse(talk: Talk) -> dict[str, Any]:
     await talk.session.send_message(TOOL_QUESTION)
     seen["tool"] = await talk.answered()
     seen["interrupted"] = await interrupt(talk)
+    seen["interrupted_late"] = await interrupt_late(talk)
+    seen["handed_off"] = await hand_off(talk)
     return seen
 
 
 async def main() -> None:
-    agent = RealtimeAgent(name="Weather", instructions="Answer briefly.", tools=[get_weather])
+    french = RealtimeAgent(name="french", instructions="Answer in French.")
+    agent = RealtimeAgent(
+        name="Weather", instructions="Answer briefly.", tools=[get_weather], handoffs=[french]
+    )
     runner = RealtimeRunner(agent)
     async with asyncio.timeout(DEADLINE_S):
-        session = await runner.run(model_config={"url": WEBSOCKET_URL, "api_key": KEY})
+        session = await runner.run(
+            model_config={"url": WEBSOCKET_URL, "api_key": KEY, "playback_tracker": player}
+        )
         async with session, aclosing(aiter(session)) as events:
             talk = Talk(session, events)
             seen = await converse(talk)
