@@ -164,10 +164,11 @@ async def test_the_words_go_into_the_part_of_the_item_that_waits_for_them(
     await say(pipe, session, 13, respond="never", item=failing)
     async with working(start(Counter(), context(pipe, redis_url))):
         await until(lambda: done(pipe, "stt"))
-    told = {message.item_id: message for message in await shown(pipe, session)}  # type: ignore[attr-defined]
-    assert isinstance(told[item.item_id], Transcribed)
-    assert isinstance(told[failing.item_id], TranscriptionFailed)
-    assert told[item.item_id].content_index == told[failing.item_id].content_index == 1
+    told = await shown(pipe, session)
+    (transcribed,) = [message for message in told if isinstance(message, Transcribed)]
+    (failed,) = [message for message in told if isinstance(message, TranscriptionFailed)]
+    assert (transcribed.item_id, failed.item_id) == (item.item_id, failing.item_id)
+    assert transcribed.content_index == failed.content_index == 1
     saved = decode(await pipe.command("HGET", session.items, item.item_id), Item)
     assert saved.parts == [parts[0], Part(modality="audio", text="16000 samples")]
 

@@ -1,7 +1,8 @@
 """The VAD stage on a real broker: lanes in, turns out, whoever owns the lane."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -20,6 +21,7 @@ from shared.messages import (
     Frame,
     Item,
     LaneEntry,
+    ListenerState,
     SessionConfig,
     SpeechStarted,
     SpeechStopped,
@@ -31,6 +33,7 @@ from shared.scripts import sessions
 from shared.settings import Settings
 from tests.stages import (
     KEYSPACE,
+    SOON_S,
     ask,
     context,
     held,
@@ -263,3 +266,134 @@ async def test_speech_interrupts_the_answer(pipe: Pipe, redis_url: str) -> None:
         "Committed",
     ]
     assert await pipe.command("HMGET", session.state, "epoch", "response") == [b"1", b""]
+
+
+# --- turns that a model ends ---
+
+SEMANTIC = SessionConfig(turn_detection=TurnDetection(eagerness="low"))
+
+
+class HeldEngine(LengthEngine):
+    """Answers when it is let, and remembers how many turns it was asked about at once."""
+
+    batch = 2
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.asked: list[int] = []
+
+    def over(self, turns: Sequence[Int16]) -> Float32:
+        self.asked.append(len(turns))
+        self.released.wait(SOON_S)
+        return super().over(turns)
+
+
+async def test_a_model_ends_turns_while_others_are_heard(pipe: Pipe, redis_url: str) -> None:
+    writer = LaneWriter(pipe, KEYSPACE)
+    asking = [await open_session(pipe, SEMANTIC) for _ in range(5)]
+    other = await open_session(pipe, CONFIG)
+    for session in asking:
+        writer.append(opened(session, SEMANTIC))
+        write(writer, session, turn(0.8))
+    engine = HeldEngine()
+
+    async def heard() -> bool:
+        return await kinds(pipe, other) == TURN
+
+    async def all_heard() -> bool:
+        return len(await jobs_of(pipe, "stt")) == 6
+
+    async with listening(pipe, redis_url, turns=engine):
+        await until(lambda: len(engine.asked) == 1)
+        writer.append(opened(other))
+        write(writer, other, turn(0.5))
+        await until(heard)
+        for session in asking:
+            assert await kinds(pipe, session) == TURN[:1]
+        engine.released.set()
+        await until(all_heard)
+    for session in asking:
+        assert await kinds(pipe, session) == TURN
+    assert sum(engine.asked) == 5
+    assert max(engine.asked) == 2
+
+
+async def test_a_successor_asks_again_and_carries_out_what_waited_for_the_answer(
+    pipe: Pipe, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_CHECKPOINT_S", 0.1)
+    writer = LaneWriter(pipe, KEYSPACE)
+    session = await open_session(pipe, SEMANTIC)
+    writer.append(opened(session, SEMANTIC))
+    at = write(writer, session, turn(0.8))
+    engine = HeldEngine()
+    lane = KEYSPACE.lane(session.session_id)
+
+    async def checkpointed() -> bool:
+        saved = await pipe.command("HMGET", lane.checkpoint, "@", session.session_id)
+        return None not in saved and decode(saved[1], ListenerState).asking
+
+    died = start(Hearing(EnergyEngine(), engine), context(pipe, redis_url, "died"))
+    task = asyncio.create_task(died.run())
+    await until(lambda: len(engine.asked) == 1)
+    writer.append(Command(session.session_id, at, "configure", None, number=1))
+    at = write(writer, session, turn(0.3), at)
+    writer.append(Command(session.session_id, at, "commit", number=2))
+    await writer.flush()
+    await until(checkpointed)
+    task.cancel()  # as kill -9 leaves it
+    await asyncio.gather(task, return_exceptions=True)
+    engine.released.set()
+
+    async def both_heard() -> bool:
+        return len(await jobs_of(pipe, "stt")) == 2
+
+    async with listening(pipe, redis_url, "successor"):
+        await until(both_heard)
+    assert await kinds(pipe, session) == [*TURN, "Committed"]
+    first, second = (job for job in await jobs_of(pipe, "stt") if isinstance(job, SttJob))
+    assert np.array_equal(np.frombuffer(first.pcm, np.int16)[:12_800], turn(0.8)[:12_800])
+    # push-to-talk from the configuration on; before it, what was left of the pause
+    assert np.array_equal(np.frombuffer(second.pcm, np.int16)[-12_800:], turn(0.3))
+    assert (first.respond, second.respond) == ("if_words", "never")
+
+
+async def test_a_worker_that_drains_does_not_wait_for_the_model(pipe: Pipe, redis_url: str) -> None:
+    writer = LaneWriter(pipe, KEYSPACE)
+    session = await open_session(pipe, SEMANTIC)
+    writer.append(opened(session, SEMANTIC))
+    write(writer, session, turn(0.8))
+    engine = HeldEngine()
+    async with listening(pipe, redis_url, "first", turns=engine):
+        await until(lambda: len(engine.asked) == 1)
+    lane = KEYSPACE.lane(session.session_id)
+    assert await pipe.command("EXISTS", lane.lease) == 0
+    engine.released.set()
+
+    async def heard() -> bool:
+        return await kinds(pipe, session) == TURN
+
+    async with listening(pipe, redis_url, "second"):
+        await until(heard)
+    assert len(await jobs_of(pipe, "stt")) == 1
+
+
+async def test_an_answer_to_a_session_that_ended_is_nobodys(pipe: Pipe, redis_url: str) -> None:
+    writer = LaneWriter(pipe, KEYSPACE)
+    gone, stays = await open_session(pipe, SEMANTIC), await open_session(pipe, SEMANTIC)
+    engine = HeldEngine()
+    engine.batch = 1
+    async with listening(pipe, redis_url, turns=engine) as stage:
+        for session in (gone, stays):
+            writer.append(opened(session, SEMANTIC))
+            write(writer, session, turn(0.8))
+        await until(lambda: len(engine.asked) == 1)
+        await sessions.close(pipe, held(gone))
+        engine.released.set()
+        await until(lambda: stage.load == 1)
+
+        async def heard() -> bool:
+            return await kinds(pipe, stays) == TURN
+
+        await until(heard)
+    assert [job.session_id for job in await jobs_of(pipe, "stt")] == [stays.session_id]  # type: ignore[attr-defined]
