@@ -1,8 +1,9 @@
 """Takes steady noise out of what a microphone hears, with the noise suppression of WebRTC.
 
-Measured (`python -m bench.noise`): 0.11 % of a core and 312 KiB for a session, and 16 ms of delay.
-It leaves clear speech as it is, helps the recognisers against fans and hiss, and does not help
-against other people's voices. Hence it is off where nobody asks for it.
+It costs 0.2 % of a core and 312 KiB for a session, and 16 ms of delay. Steady noise goes by 6 or
+12 dB, and speech stays. Whisper and Silero hear through noise by themselves: of speech mixed with
+hiss, fans, voices and keys at 5 and 10 dB, tiny.en gets 3.5 % of the words wrong without it, 3.0 %
+with it near and 3.9 % far (`python -m bench.noise`), so it is off where nobody asks for it.
 """
 
 from collections.abc import Mapping
