@@ -41,8 +41,10 @@ RESPONSE_EVENTS = [
     "response.output_item.done",
     "response.done",
 ]
-"""The events of a response, in their order; deltas come in the middle of it."""
+"""The events of a response, in their order; deltas come in the middle of it, the first text at
+once with the item. One that is cancelled before it has text begins and ends, and has no item."""
 _BEFORE_DELTAS = 4
+_WITHOUT_ITEM = [RESPONSE_EVENTS[0], RESPONSE_EVENTS[-1]]
 
 # A word that the client has all but the end of may count as heard.
 _HEARD_SLACK_S = 0.2
@@ -141,7 +143,9 @@ def _check_exchange(exchange: Exchange, said: str | None, found: Found) -> None:
 def _check_order(response: Response, found: Found) -> None:
     steps = [kind for kind in response.kinds if kind not in DELTAS]
     between = response.kinds[_BEFORE_DELTAS : _BEFORE_DELTAS + len(response.kinds) - len(steps)]
-    if steps != RESPONSE_EVENTS or not set(between) <= set(DELTAS):
+    if response.status == "cancelled" and response.kinds == _WITHOUT_ITEM:
+        return
+    if steps != RESPONSE_EVENTS or not set(between) <= set(DELTAS) or between[:1] != [DELTAS[0]]:
         found("wrong", f"the response's events are {_short(response.kinds)}")
 
 

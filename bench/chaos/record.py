@@ -17,7 +17,8 @@ _TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 
 @dataclass(slots=True)
 class Response:
-    """One response: its events' types in order, and what they brought."""
+    """One response: its events' types in order, and what they brought. Its item, which a response
+    without text does not have, is shown with its first text."""
 
     response_id: str
     kinds: list[str] = field(default_factory=list)
@@ -177,8 +178,11 @@ class Record:
             step = "audio"
         elif event.type == "response.done":
             response.status = event["response"]["status"]
-            response.text = event["response"]["output"][0]["content"][0]["transcript"]
-            self._said(response.item_id, response.text)
+            for item in event["response"]["output"]:
+                response.text = item["content"][0]["transcript"]
+                self._said(response.item_id, response.text)
+            if not response.item_id:
+                self._without_item(response)
             step = "done"
         if step is not None:
             self._progress(response, step, now_s)
@@ -198,15 +202,25 @@ class Record:
             return
         self.strangers.append(f"{event.type} of item {item_id!r}, which is no response's")
 
+    def _without_item(self, response: Response) -> None:
+        """Nothing says which turn it answers: the last that is not answered."""
+        for exchange in self._waiting():
+            exchange.responses.append(response)
+            return
+        self.strangers.append(f"response {response.response_id}, which answers no turn")
+
     def _of_answer_item(self, item_id: str) -> Iterator[Response]:
         return (each for each in self._responses.values() if each.item_id == item_id)
 
     def _progress(self, response: Response, step: Progress, now_s: float) -> None:
         """`created` comes before it is known which turn is answered: the last that is not."""
         answered = [each for each in self.exchanges if response in each.responses]
-        waiting = [each for each in self.exchanges if each.item_id and not each.responses]
-        for exchange in (answered or waiting)[:1]:
+        for exchange in (answered or self._waiting())[:1]:
             exchange.progress.append((now_s, step))
+
+    def _waiting(self) -> list[Exchange]:
+        """The turns that are not answered yet."""
+        return [each for each in self.exchanges if each.item_id and not each.responses]
 
 
 def _without_audio(event: Event) -> Event:

@@ -59,6 +59,14 @@ class Session:
             record.receive(event, next(clock))
         return record
 
+    def cut_short(self, number: int) -> None:
+        """The `number`-th response is cancelled before it has text."""
+        first, last = (self.find(f"response.{kind}", number) for kind in ("created", "done"))
+        begun, done = self.events[last]
+        response = {**done["response"], "status": "cancelled", "output": []}
+        self.events[last] = (begun, Event(done.type, {**done.fields, "response": response}))
+        del self.events[first + 1 : last]
+
     def _add(self, begun: int, kind: str, **fields: object) -> None:
         named = {"type": kind, "event_id": f"event_{next(self._ids)}", **fields}
         self.events.append((begun, Event(kind, named)))

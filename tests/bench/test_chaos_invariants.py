@@ -113,6 +113,37 @@ def test_what_is_lost_repeated_or_out_of_order_is_found(
     assert kind in kinds(verdict(session))
 
 
+def test_an_answer_cut_off_before_its_first_text_has_no_item() -> None:
+    session = talk()
+    session.cut_short(2)
+    del session.history[5]
+    assert verdict(session) == []
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_an_answer_without_an_item_is_no_item_of_the_history(number: int) -> None:
+    session = talk()
+    session.cut_short(number)
+    assert "wrong" in kinds(verdict(session))
+
+
+def test_an_answer_that_nobody_cut_has_an_item() -> None:
+    session = talk()
+    session.cut_short(1)
+    del session.history[3]
+    [violation] = verdict(session)
+    assert (violation.kind, violation.turn) == ("lost", 1)
+
+
+def test_an_item_is_shown_with_its_first_text() -> None:
+    session = talk()
+    audio = session.events.pop(session.find(AUDIO))
+    session.events.insert(session.find(TEXT), audio)
+    [violation] = verdict(session)
+    assert (violation.kind, violation.turn) == ("wrong", 0)
+    assert "content_part.added, output_audio.delta" in violation.what
+
+
 def test_audio_of_another_answer_is_found() -> None:
     session = talk()
     stranger = session.events[session.find(AUDIO, 0)][1]
@@ -162,7 +193,7 @@ def test_more_cannot_be_heard_than_was_sent() -> None:
     whole = "You said: utterance of 3. That is all I know about it."
     cut = {"id": "resp_4", "status": "cancelled", "output": [{"content": [{"transcript": whole}]}]}
     change(session, "response.done", 3, response=cut)
-    session.history[7] = msgspec.structs.replace(session.history[7], text=whole)
+    session.history[7] = Item.of(session.history[7].item_id, "assistant", whole)
     [violation] = verdict(session)
     assert violation.turn == 3
     assert "in 400 ms of audio" in violation.what

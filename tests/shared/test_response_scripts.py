@@ -152,8 +152,8 @@ async def test_a_response_that_was_cancelled_while_it_waited_is_not_written(
     said = await say(pipe, session)
     cancelled, aside = await begin(pipe, session), await begin(pipe, session, aside=True)
     assert await sessions.interrupt(pipe, held(session)) == "ok"
-    names = {"response_id": aside.response_id, "aside": True}
-    assert await sessions.interrupt(pipe, held(session), **names) == "ok"  # type: ignore[arg-type]
+    meant = aside.response_id
+    assert await sessions.interrupt(pipe, held(session), response_id=meant) == "ok"
     # and begun again, as after a lost reply, it is written once
     assert await sessions.create_response(pipe, held(session), cancelled) == "ok"
     await transcribe(pipe, session, said)
