@@ -17,6 +17,9 @@ from shared.settings import Settings, explained, settings
 # error that says so, what is more than this ends the connection.
 _MOST_MESSAGE_BYTES = 24 * 2**20
 
+# How often a ping goes out, and how long its pong may take.
+_PING_S = 20.0
+
 log = logging.getLogger(__name__)
 
 
@@ -37,8 +40,8 @@ def server(config: Settings) -> uvicorn.Server:
             ssl_keyfile=config.tls_key,
             ws_max_size=_MOST_MESSAGE_BYTES,
             ws_per_message_deflate=False,
-            ws_ping_interval=20.0,
-            ws_ping_timeout=20.0,
+            ws_ping_interval=_PING_S,
+            ws_ping_timeout=_PING_S,
             timeout_graceful_shutdown=10,
         )
     )

@@ -109,6 +109,15 @@ class _Http(H11Protocol):
             self._begin(self.bounds.request_timeout_s)
         super().data_received(data)
 
+    def send_400_response(self, msg: str) -> None:
+        # whoever is still answering the request's beginning has nobody to tell it to
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:  # it was answered before it had all come
+            self.transport.close()
+
     def on_response_complete(self) -> None:
         self._end()
         super().on_response_complete()

@@ -100,9 +100,15 @@ class Usage:
     async def save(self) -> None:
         """Has the broker count what was heard."""
         audio_ms = self._heard * 1000 // SAMPLE_RATE
-        if audio_ms:
-            self._heard -= audio_ms * SAMPLE_RATE // 1000
+        if not audio_ms:
+            return
+        counted = audio_ms * SAMPLE_RATE // 1000
+        self._heard -= counted
+        try:
             await self._spend(audio_ms)
+        except BaseException:
+            self._heard += counted
+            raise
 
     async def renew(self) -> None:
         """Keeps the leases of the sessions served here."""

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from gateway import __main__ as main
 from gateway.access import bounds
 from gateway.access.bounds import Bounds
 from gateway.protocols import wire
@@ -192,6 +193,19 @@ async def test_a_message_beyond_all_bounds_ends_the_connection(redis_url: str) -
         await client.socket.wait_closed()
         assert client.socket.close_code == 1009
         await until(lambda: served.idle)
+
+
+async def test_a_peer_that_answers_no_ping_is_let_go(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "_PING_S", 0.2)
+    async with bounded(redis_url) as served, joined(served) as alive:
+        request = f"GET /v1/realtime HTTP/1.1\r\nHost: {served.host}\r\n{_UPGRADE}"
+        async with dialled(served, request) as (reader, _):
+            assert b"session.created" in await closed(reader)
+        await until(lambda: len(served.hub._sessions) == 1)
+        await alive.send("nonsense")
+        assert (await alive.error())["code"] == "unknown_event"
 
 
 async def test_a_client_that_stops_reading_loses_its_socket(
