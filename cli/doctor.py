@@ -66,6 +66,8 @@ def checks(config: Settings) -> Iterator[Check]:
     for name in needed(config):
         yield _model(name, config)
     yield _broker(config)
+    if config.problem:
+        yield Check("fail", "who gets in", config.problem)
     yield _port(config)
     yield _cores()
     yield _memory()

@@ -78,3 +78,9 @@ def test_nor_does_parley_up() -> None:
     done = parley("up", "--host", "0.0.0.0", PARLEY_PROFILE="instant")
     assert done.returncode == 1
     assert "PARLEY_KEYLESS=true" in done.stderr
+
+
+def test_the_doctor_says_so() -> None:
+    done = parley("doctor", PARLEY_HOST="0.0.0.0", PARLEY_PROFILE="instant")
+    assert done.returncode == 1
+    assert "PARLEY_KEYLESS=true" in done.stdout
