@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.fuzz.grammar import Grammar
+from bench.fuzz.grammar import Grammar, noise
 from bench.fuzz.spoiling import mangled, spoiled
 
 Kind = Literal["spoiled", "mangled", "binary", "large", "wire", "valid"]
@@ -52,7 +52,7 @@ def frame(dice: random.Random, ids: Sequence[str] = ()) -> Frame:
     kind = dice.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
     grammar = Grammar(dice, ids)
     if kind == "binary":
-        return Frame(kind, dice.randbytes(dice.choice([0, 1, 2, 125, 126, 960, 65_536])))
+        return Frame(kind, noise(dice, dice.choice([0, 1, 2, 125, 126, 960, 65_536])))
     if kind == "mangled":
         return Frame(kind, mangled(grammar.event(), dice))
     event = grammar.event()

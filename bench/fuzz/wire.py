@@ -11,7 +11,7 @@ from websockets.utils import apply_mask
 from bench.fuzz.grammar import MARK
 
 # The server hangs up by then, or the client does.
-_LISTENS_S = 2.0
+_LISTENS_S = 0.5
 _READ = 65_536
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10

@@ -14,8 +14,9 @@ from gateway.protocols.realtime.errors import ProtocolError, field
 MOST_VALUES = 10_000
 """Of an event, however they are nested."""
 
-# Before anything is read: between values there is a comma. Long texts have commas, too.
-_MOST_COMMAS = 2**18
+# Before anything is read: no value without one of these. Long texts have some, too.
+_MARKS = ",[{"
+_MOST_MARKS = 2**17
 # Integers of more than 64 bits are none to other readers.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
@@ -26,7 +27,7 @@ def read(text: str) -> Any:
     Raises:
         ProtocolError: not JSON, or too much of it.
     """
-    if text.count(",") > _MOST_COMMAS:
+    if sum(map(text.count, _MARKS)) > _MOST_MARKS:
         raise _too_many()
     try:
         return pydantic_core.from_json(text, allow_inf_nan=False)

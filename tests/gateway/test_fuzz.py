@@ -1,0 +1,102 @@
+"""Malformed frames at a running gateway: each is answered once, with what is wrong with it, and
+whoever talks beside them notices nothing. `python -m bench.fuzz` throws far more of them.
+
+The fixture `served` looks after what is left of it all, and after errors in the log.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+
+from bench.chaos.broker_view import BrokerView
+from bench.chaos.script import SILENCE_MS
+from bench.fuzz import campaign, wire
+from bench.fuzz.campaign import Plan
+from bench.fuzz.frames import burst
+from bench.fuzz.neighbours import Neighbours
+from bench.fuzz.tally import Tally
+from bench.fuzz.thrower import Thrower
+from shared.broker import Pipe
+from shared.keys import Keyspace
+from shared.scripts import jobs, lanes, sessions
+from tests.gateway.realtime_client import joined
+from tests.gateway.running import Gateway, gateway, instant, stages
+
+FRAMES = 1_000
+
+# Hypothesis draws all that is random; a session of a test's is good for all of its examples.
+drawn = given(dice=st.randoms(use_true_random=False))
+examples = settings(
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(autouse=True)
+def sessions_that_wait_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (sessions, jobs, lanes):
+        monkeypatch.setattr(module, "SESSION_TTL_S", 3)
+
+
+@pytest.fixture
+async def neighbourly(redis_url: str) -> AsyncIterator[Gateway]:
+    """A server in which turns end as a neighbour expects it."""
+    config = instant(redis_url).model_copy(update={"silence_ms": SILENCE_MS})
+    async with stages(config), gateway(config) as running:
+        yield running
+
+
+@examples
+@drawn
+async def test_every_frame_is_answered_once(served: Gateway, dice: random.Random) -> None:
+    told: list[str] = []
+    async with connect(f"ws://{served.host}/v1/realtime", max_queue=None) as socket:
+        await Thrower(socket, Tally(told.append)).throw(burst(dice, ["root"]))
+    assert told == []
+
+
+@examples
+@drawn
+async def test_nothing_below_the_events_does_harm(served: Gateway, dice: random.Random) -> None:
+    data, _ = dice.choice([wire.request, wire.frames])(dice, served.host)
+    await wire.throw(served.host, data, dice)
+    async with joined(served) as client:
+        assert client.kinds == ["session.created"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/nowhere"])
+async def test_a_request_that_breaks_off_in_its_body_is_refused(served: Gateway, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: {served.host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    address, _, port = served.host.partition(":")
+    for body in (b"ZZ\r\n", b"1\r\naZZ"):
+        reader, writer = await asyncio.open_connection(address, int(port))
+        writer.write(head.encode() + body)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        writer.close()
+    reader, writer = await asyncio.open_connection(address, int(port))
+    writer.write(head.encode())
+    assert b" 40" in await reader.readline()
+    writer.write(b"ZZ\r\n")
+    assert b" 400 " not in await reader.read()
+    writer.close()
+
+
+async def test_a_session_beside_them_notices_nothing(neighbourly: Gateway, pipe: Pipe) -> None:
+    told: list[str] = []
+    tally, enough = Tally(told.append), asyncio.Event()
+    config = neighbourly.hub.settings
+    view = BrokerView(pipe, Keyspace(config.shards, config.lanes))
+    neighbours = Neighbours(f"ws://{neighbourly.host}", view, 1, tally.wrong)
+    talking = asyncio.create_task(neighbours.talk(enough))
+    plan = Plan(seed=1, frames=FRAMES, throwers=4, rounds=1, neighbours=1, alone_s=0)
+    await campaign.throw(neighbourly.host, plan, tally, FRAMES)
+    enough.set()
+    await talking
+    assert told == []
+    assert neighbours.turns > 0
