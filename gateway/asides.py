@@ -41,9 +41,7 @@ class Asides:
         match message:
             case ResponseCreated():
                 return message.aside
-            case Interrupted():
-                return bool(message.response_id)
-            case TextDelta() | TextDone() | AudioChunk() | ResponseFailed():
+            case TextDelta() | TextDone() | AudioChunk() | ResponseFailed() | Interrupted():
                 return message.response_id in self
         return False
 

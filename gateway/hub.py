@@ -18,7 +18,7 @@ from gateway.restore import restore
 from gateway.session import Session
 from shared.audio import SAMPLE_RATE, AudioError
 from shared.broker import UNREACHABLE, Pipe, connect, persist
-from shared.heartbeat import living
+from shared.heartbeat import Offers, living, offered
 from shared.ids import is_id, new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.lanes import LaneWriter
@@ -54,11 +54,13 @@ class Refused(Exception):
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """What a client must know to go on: the number of its last request that was carried out, the
-    millisecond of the session from which audio is needed again, the conversation's items."""
+    millisecond of the session from which audio is needed again, the conversation's items. Of what
+    keeps its place in the audio, `settled` is the last request that the VAD worker has heard of."""
 
     requests: int
     audio_ms: int
     items: list[str]
+    settled: int
 
 
 class Hub:
@@ -133,7 +135,7 @@ class Hub:
         self._sessions.add(session)
         log.info("session %s resumed", session_id)
         requests = max(state.requests, cursor.requests)
-        return session, Resumed(requests, state.audio_ms, state.items)
+        return session, Resumed(requests, state.audio_ms, state.items, state.settled)
 
     async def release(self, session: Session, *, over: bool) -> None:
         """Lets go of a session: it ends now if it is over, else it waits to be resumed."""
@@ -173,16 +175,17 @@ class Hub:
         )
         if config is None:
             raise Refused("the session has ended")
-        at = 0
+        at = settled = 0
         if heard:
             state = decode(heard, ListenerState)
             # Not from before a commit, where the resampler began anew.
-            at = max(state.heard - _OVERLAP, state.kept)
+            at, settled = max(state.heard - _OVERLAP, state.kept), state.number
         return _State(
             decode(config, SessionConfig),
             int(requests),
             at * 1000 // SAMPLE_RATE,
             [item.decode() for item in order],
+            settled,
         )
 
     async def _check_room(self) -> None:
@@ -203,6 +206,15 @@ class Hub:
             raise Unavailable("the broker has no memory for more sessions") from error
         except (TimeoutError, *UNREACHABLE) as error:
             raise Unavailable("the broker is out of reach") from error
+
+    async def offers(self) -> Offers:
+        """What the workers can do.
+
+        Raises:
+            Unavailable: the broker is out of reach.
+        """
+        async with self._patience():
+            return await offered(self._pipe)
 
     async def missing(self) -> list[str]:
         """What is missing to serve a turn: stages without a live worker whose model is loaded,
@@ -241,6 +253,7 @@ class _State:
     requests: int
     audio_ms: int
     items: list[str]
+    settled: int
 
 
 @contextlib.asynccontextmanager

@@ -37,8 +37,8 @@ class Ending:
 @dataclass(slots=True)
 class Restored:
     """Where a session stands: the response at hand, how it was created, its end if it has one, the
-    responses aside and how they were created, and the message taken in last. Of the end and of
-    that message the client has seen a part, or all.
+    responses aside and how they were created, and what was new in the message taken in last. Of
+    the end and of that message the client has seen a part, or all.
     """
 
     answer: Answer | None = None
@@ -60,10 +60,14 @@ def restore(output: Output, cursor: Cursor, lead_s: float) -> Restored:
     for entry, message in output:
         if restored.ending is not None:  # that end was shown before this entry was taken in
             restored.answer = restored.ending = None
-        restored.last = message if entry == cursor.entry else None
+        last = entry == cursor.entry
         if not restored.asides.concern(message):
-            _follow(restored, message, lead_s)
-        elif restored.last is None:
+            fresh = _follow(restored, message, lead_s)
+            restored.last = fresh if last else None
+        elif last:
+            restored.last = message
+        else:
+            restored.last = None
             _follow_aside(restored, message)
     answer = restored.answer
     if answer is None:
@@ -82,19 +86,22 @@ def _follow_aside(restored: Restored, message: OutMessage) -> None:
             del restored.begun[event.answer.response_id]
 
 
-def _follow(restored: Restored, message: OutMessage, lead_s: float) -> None:
+def _follow(restored: Restored, message: OutMessage, lead_s: float) -> OutMessage | None:
+    """Takes in a message of the conversation; returns what of it was new."""
     answer = restored.answer
     match message:
         case ResponseCreated():
-            if answer is None or answer.response_id != message.response_id:
-                restored.answer = Answer.begun(message, lead_s)
-                restored.created = message
-        case Interrupted() if answer is not None:
+            if answer is not None and answer.response_id == message.response_id:
+                return None
+            restored.answer = Answer.begun(message, lead_s)
+            restored.created = message
+        case Interrupted() if answer and message.response_id in ("", answer.response_id):
             restored.ending = Ending("cancelled", message.reason)
-        case ResponseFailed() if answer is not None and answer.response_id == message.response_id:
+        case ResponseFailed() if answer and answer.response_id == message.response_id:
             restored.ending = Ending("failed", message.message)
-        case Truncated() if answer is not None and answer.item_id == message.item_id:
+        case Truncated() if answer and answer.item_id == message.item_id:
             answer.cut_at_ms = message.audio_end_ms
         case TextDelta() | TextDone() | AudioChunk():
-            if answer is not None and answer.response_id == message.response_id:
-                answer.add(message)
+            ours = answer if answer and answer.response_id == message.response_id else None
+            return ours.add(message) if ours else None
+    return message

@@ -8,32 +8,29 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from gateway.answer import Answer, Status
 from gateway.asides import Asides
-from gateway.conversation import Conversation
+from gateway.conversation import Conversation, ItemError
 from gateway.follower import Inbox
 from gateway.happenings import AudioOut, ClientEvent, ResponseEnded, TakenOver, still_ours
 from gateway.idle import Idle
 from gateway.playout import PlayoutError
 from gateway.restore import Restored
 from gateway.voice import Voice
+from gateway.wanted import Wanted
 from shared.audio import AudioError, Int16
 from shared.broker import Pipe
-from shared.ids import new_id, now_ms
+from shared.ids import now_ms
 from shared.lanes import LaneWriter
 from shared.messages import (
-    AnyItem,
     AudioChunk,
     Committed,
     Detached,
     Interrupted,
     Item,
-    LlmJob,
-    Modality,
     OutMessage,
     OutputCleared,
     ResponseCreated,
@@ -42,35 +39,15 @@ from shared.messages import (
     SpeechStarted,
     TextDelta,
     TextDone,
-    Tooling,
     decode,
 )
 from shared.scripts import sessions as scripts
-from shared.scripts.jobs import NewResponse
 from shared.scripts.sessions import Attachment
 
 _NOTHING = np.empty(0, np.int16)
+_USUAL = Wanted()
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A response as its client asks for it; what is None is as the session says.
-
-    `input` is what to answer in place of the conversation. One `aside` is no part of the
-    conversation. `output_rate` is its audio's, in Hz; `protocol` as in `ResponseCreated`.
-    """
-
-    instructions: str | None = None
-    modality: Modality | None = None
-    max_output_tokens: int | None = None
-    tooling: Tooling | None = None
-    voice: str | None = None
-    output_rate: int | None = None
-    input: list[AnyItem] | None = None
-    aside: bool = False
-    protocol: str = ""
 
 
 class Session:
@@ -126,34 +103,9 @@ class Session:
         await self.voice.command("configure", request=request)
         still_ours(await scripts.configure(self._pipe, self.hold, config, request=request))
 
-    async def respond(self, wanted: Wanted = Wanted(), *, request: int = 0) -> bool:
+    async def respond(self, wanted: Wanted = _USUAL, *, request: int = 0) -> bool:
         """Begins a response; False if one is active, or too many are aside."""
-        response_id, item_id = new_id("resp"), new_id("item")
-        output_rate = wanted.output_rate or self.config.output_rate
-        response = NewResponse(
-            response_id,
-            ResponseCreated(
-                response_id=response_id,
-                item_id=item_id,
-                modality=wanted.modality or self.config.modality,
-                output_rate=output_rate,
-                aside=wanted.aside,
-                protocol=wanted.protocol,
-            ),
-            LlmJob(
-                session_id=self.keys.session_id,
-                response_id=response_id,
-                item_id=item_id,
-                instructions=wanted.instructions,
-                modality=wanted.modality or self.config.modality,
-                max_output_tokens=wanted.max_output_tokens,
-                tooling=wanted.tooling,
-                voice=wanted.voice,
-                input=wanted.input,
-                aside=wanted.aside,
-                output_rate=output_rate,
-            ),
-        )
+        response = wanted.response(self.keys.session_id, self.config)
         status = await scripts.create_response(self._pipe, self.hold, response, request=request)
         return still_ours(status) == "ok"
 
@@ -162,18 +114,18 @@ class Session:
         is none, or another is."""
         return await self._interrupt(response_id or "", request=request)
 
-    async def clear_output(self, *, request: int = 0) -> bool:
-        """Throws away what is still to be heard of the answer being given; False if none is."""
-        answer = self._answer
+    async def clear_output(self, *, request: int = 0) -> None:
+        """Throws away what is still to be heard of the answer being given, or was of the last."""
+        answer = self._answer or self._last_answer
         if answer is None:
-            return False
+            return
         cleared = OutputCleared(response_id=answer.response_id)
-        return await self._interrupt(answer.response_id, cleared, request=request)
+        if not await self._interrupt(answer.response_id, cleared, request=request):
+            still_ours(await scripts.tell(self._pipe, self.hold, cleared, request=request))
 
     async def _interrupt(self, response_id: str, *then: OutMessage, request: int = 0) -> bool:
-        aside = response_id in self._asides
         status = await scripts.interrupt(
-            self._pipe, self.hold, response_id=response_id, aside=aside, then=then, request=request
+            self._pipe, self.hold, response_id=response_id, then=then, request=request
         )
         return still_ours(status) == "ok"
 
@@ -186,9 +138,13 @@ class Session:
 
     async def truncate(self, answer: Answer, audio_end_ms: int, *, request: int = 0) -> None:
         """Cuts a spoken answer to what the client says it played; ItemError if it is gone."""
-        answer.cut_at_ms = audio_end_ms
+        before, answer.cut_at_ms = answer.cut_at_ms, audio_end_ms
         cut = answer.item("incomplete", answer.whole())
-        await self.conversation.replace(cut, audio_end_ms, request=request)
+        try:
+            await self.conversation.replace(cut, audio_end_ms, request=request)
+        except ItemError:
+            answer.cut_at_ms = before
+            raise
 
     async def close(self) -> None:
         """Ends the session and removes what the broker holds of it, unless another connection
@@ -371,7 +327,7 @@ class Session:
 
     async def _cut(self, message: Interrupted) -> list[ClientEvent]:
         answer = self._answer
-        if answer is None:
+        if answer is None or message.response_id not in ("", answer.response_id):
             return []
         heard = answer.heard(self._clock())
         return [await self._end(answer, "cancelled", heard, message.reason)]

@@ -8,12 +8,14 @@ import pydantic
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from gateway.access import Denied
-from gateway.hub import Hub
+from gateway.hub import Hub, Unavailable
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError
 from gateway.protocols.realtime.incoming import SessionUpdate, parse
+from shared.heartbeat import Offers
 from shared.ids import new_id
 
 _MOST_BODY_BYTES = 2**20
@@ -62,7 +64,7 @@ async def voices(request: Request) -> Json:
     """The voices that a session may be spoken with."""
     hub = _hub(request)
     await hub.access.request(request)
-    names = [hub.settings.tts_voice]
+    names = (await _offers(hub)).voices or (hub.settings.tts_voice,)
     return {"object": "list", "data": [{"id": name, "object": "voice"} for name in names]}
 
 
@@ -72,7 +74,7 @@ async def client_secrets(request: Request) -> Json:
     hub = _hub(request)
     client = await hub.access.request(request)
     wanted = _wanted(await _body(request))
-    update, configuration = _configuration(hub, wanted.session)
+    update, configuration = _configuration(hub, wanted.session, await _offers(hub))
     lasts_s = wanted.expires_after.seconds
     key = await hub.access.mint(client, update, lasts_s)
     return {
@@ -95,11 +97,19 @@ async def wrong(_: Request, error: Exception) -> JSONResponse:
     return _error(400, error.message, "invalid_request_error", error.code, error.param)
 
 
+async def unknown(_: Request, error: Exception) -> JSONResponse:
+    """What FastAPI answers when there is nothing at an address, or not by that method."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+    headers = dict(error.headers or {})
+    return _error(error.status_code, error.detail, "invalid_request_error", code, headers=headers)
+
+
 def _error(
     status: int,
     message: str,
     kind: str,
-    code: str,
+    code: str | None,
     param: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
@@ -136,10 +146,17 @@ def _wanted(body: bytes) -> _SecretRequest:
         raise ProtocolError(message, param=param) from error
 
 
-def _configuration(hub: Hub, session: Json) -> tuple[Json, Configuration]:
+async def _offers(hub: Hub) -> Offers:
+    try:
+        return await hub.offers()
+    except Unavailable as error:
+        raise Denied(503, str(error), "server_error", {"Retry-After": "1"}) from error
+
+
+def _configuration(hub: Hub, session: Json, offers: Offers) -> tuple[Json, Configuration]:
     """The session as an update, and what it makes of a session that asked for nothing."""
     event = parse(json.dumps({"type": "session.update", "session": session}))
     assert isinstance(event, SessionUpdate)
     update = event.session.model_dump(exclude_unset=True, mode="json")
     update["type"] = kind = event.session.type
-    return update, Configuration(hub.settings, kind=kind).updated(update)
+    return update, Configuration(hub.settings, offers=offers, kind=kind).updated(update)

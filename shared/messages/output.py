@@ -122,8 +122,8 @@ class ResponseFailed(Message, frozen=True, tag="response_failed"):
 
 
 class Interrupted(Message, frozen=True, tag="interrupted"):
-    """An answer is cancelled, the one aside that is named or else the conversation's; nothing of
-    it comes after this message."""
+    """An answer is cancelled, the one that is named or else the conversation's; nothing of it comes
+    after this message."""
 
     reason: Literal["turn_detected", "client_cancelled"]
     response_id: str = ""

@@ -14,6 +14,7 @@ from websockets.typing import Subprotocol
 
 from shared.audio import Int16
 from tests.gateway.running import Gateway
+from tests.gateway.schema import check
 from tests.stages import SOON_S
 
 RATE = 24_000
@@ -63,7 +64,30 @@ class Client:
         async with asyncio.timeout(SOON_S):
             event: Json = json.loads(await self.socket.recv())
         self.seen.append(event)
+        check(event)
         return event
+
+    async def say(self, text: str, **fields: Any) -> Json:
+        """Puts a message of the user's into the conversation; returns the item."""
+        content = [{"type": "input_text", "text": text}]
+        return await self.put(type="message", role="user", content=content, **fields)
+
+    async def put(self, *, previous: dict[str, str | None] | None = None, **item: Any) -> Json:
+        """Puts an item into the conversation and returns it as it is shown; `previous` are the
+        event's own fields that say where."""
+        await self.send("conversation.item.create", item=item, **(previous or {}))
+        shown: Json = (await self.until("conversation.item.done"))["item"]
+        return shown
+
+    async def answer(self, **wishes: Any) -> Json:
+        """Asks for a response and returns it as it is when it is done."""
+        await self.send("response.create", response=wishes)
+        response: Json = (await self.until("response.done"))["response"]
+        return response
+
+    def of(self, kind: str) -> list[Json]:
+        """The events of `kind` so far."""
+        return [event for event in self.seen if event["type"] == kind]
 
     def vanish(self) -> None:
         """Breaks the connection off without a word."""

@@ -12,7 +12,8 @@ from redis.exceptions import ResponseError
 
 from gateway.follower import Follower
 from gateway.happenings import AudioOut, ClientEvent, ResponseEnded
-from gateway.session import Session, Wanted
+from gateway.session import Session
+from gateway.wanted import Wanted
 from shared.audio import Int16
 from shared.broker import Pipe, fields_of
 from shared.ids import new_id

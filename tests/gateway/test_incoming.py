@@ -8,17 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.realtime import ConversationItemCreateEvent, InputAudioBufferAppendEvent
+from openai.types.realtime import InputAudioBufferAppendEvent
 
-from gateway.protocols.realtime.incoming import (
-    _MODELS,
-    ProtocolError,
-    SessionUpdate,
-    audio_bytes,
-    item_of,
-    parse,
-)
-from shared.messages import Item
+from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime.incoming import _MODELS, SessionUpdate, item_fields, parse
+from gateway.protocols.realtime.items import audio_bytes
 
 Json = dict[str, Any]
 
@@ -129,7 +123,7 @@ def test_an_event_without_a_type_is_refused() -> None:
         # fields of the wrong type
         ({"type": "response.cancel", "event_id": 5}, "event_id", "invalid_value"),
         (update() | {"session": []}, "session", "invalid_value"),
-        (update(type="transcription"), "session.type", "invalid_value"),
+        (update(type="chat"), "session.type", "invalid_value"),
         (update(instructions=5), "session.instructions", "invalid_value"),
         (update(model=5), "session.model", "invalid_value"),
         (update(max_output_tokens="12"), "session.max_output_tokens", "invalid_value"),
@@ -178,7 +172,15 @@ def test_an_event_without_a_type_is_refused() -> None:
         (speaking(voice=5), "session.audio.output.voice", "invalid_value"),
         (append(5), "audio", "invalid_value"),
         (append(None), "audio", "invalid_value"),
-        (create(), "item.content", "missing_required_parameter"),
+        (create(), "item.type", "missing_required_parameter"),
+        (create(type="message"), "item.role", "missing_required_parameter"),
+        (
+            create(type="function_call_output", call_id="a"),
+            "item.output",
+            "missing_required_parameter",
+        ),
+        (respond(input={}), "response.input", "invalid_value"),
+        (respond(input=["a"]), "response.input.0", "invalid_value"),
         (create(type="thought"), "item.type", "invalid_value"),
         (message(role="narrator"), "item.role", "invalid_value"),
         (message(id=5), "item.id", "invalid_value"),
@@ -189,11 +191,6 @@ def test_an_event_without_a_type_is_refused() -> None:
             "invalid_value",
         ),
         (respond(max_output_tokens="3"), "response.max_output_tokens", "invalid_value"),
-        (
-            respond(input=[{"type": "message", "role": "user"}]),
-            "response.input.0.content",
-            "missing_required_parameter",
-        ),
     ],
 )
 def test_a_bad_field_is_named(event: Json, param: str, code: str) -> None:
@@ -201,6 +198,31 @@ def test_a_bad_field_is_named(event: Json, param: str, code: str) -> None:
     assert (found.param, found.code) == (param, code)
     assert found.message.startswith(param)
     assert found.event_id == (None if param == "event_id" else "mine")
+
+
+@pytest.mark.parametrize(
+    ("item", "param", "code"),
+    [
+        ({}, "input.3.type", "missing_required_parameter"),
+        ({"type": "item_ref"}, "input.3.type", "invalid_value"),
+        ({"type": "message", "role": "user"}, "input.3.content", "missing_required_parameter"),
+        (
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": 5}]},
+            "input.3.content.0.text",
+            "invalid_value",
+        ),
+        (
+            {"type": "function_call", "name": "f", "arguments": "{}", "id": "a", "spin": 1},
+            "input.3.spin",
+            "unknown_parameter",
+        ),
+    ],
+)
+def test_a_bad_field_of_an_item_inside_an_event_is_named(item: Json, param: str, code: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        item_fields(item, "input.3")
+    assert (caught.value.param, caught.value.code) == (param, code)
+    assert caught.value.message.startswith(param)
 
 
 def test_of_several_types_that_would_do_the_message_names_the_choice() -> None:
@@ -262,7 +284,7 @@ def test_any_text_is_refused(text: str) -> None:
 def appended(audio: str) -> bytes:
     parsed = parse(json.dumps(append(audio)))
     assert isinstance(parsed, InputAudioBufferAppendEvent)
-    return audio_bytes(parsed)
+    return audio_bytes(parsed.audio, "audio")
 
 
 def test_audio_is_base64() -> None:
@@ -275,55 +297,3 @@ def test_audio_that_is_not_base64_is_refused(audio: str) -> None:
     with pytest.raises(ProtocolError, match="audio must be base64") as caught:
         appended(audio)
     assert caught.value.param == "audio"
-
-
-# --- items ---
-
-
-def created(event: Json) -> Item:
-    parsed = parse(json.dumps(event))
-    assert isinstance(parsed, ConversationItemCreateEvent)
-    return item_of(parsed)
-
-
-def test_a_message_becomes_an_item() -> None:
-    parts = [{"type": "input_text", "text": "One."}, {"type": "input_text", "text": "Two."}]
-    item = created(message(*parts, id="mine"))
-    assert (item.item_id, item.role, item.text) == ("mine", "user", "One.\nTwo.")
-    assert item.modality == "text"
-
-
-def test_an_item_without_an_id_gets_one() -> None:
-    part = {"type": "output_text", "text": "Yes."}
-    ids = {created(message(part, role="assistant")).item_id for _ in range(2)}
-    assert len(ids) == 2
-
-
-def test_what_was_spoken_elsewhere_comes_as_its_transcript() -> None:
-    part = {"type": "input_audio", "transcript": "Hello."}
-    item = created(message(part))
-    assert (item.text, item.modality) == ("Hello.", "audio")
-
-
-@pytest.mark.parametrize(
-    ("event", "param"),
-    [
-        (message({"type": "input_text"}), "item.content.0"),
-        (message({"text": "a"}), "item.content.0"),
-        (message({"type": "input_audio", "audio": "AAAA"}), "item.content.0"),
-        (
-            message({"type": "input_audio", "audio": "AAAA", "transcript": "a"}),
-            "item.content.0",
-        ),
-        (message({"type": "input_image", "image_url": "data:"}), "item.content.0"),
-        (message({"type": "input_text", "text": "a" * 40_000}), "item.content"),
-        (
-            create(type="function_call_output", call_id="a", output="b"),
-            "item.type",
-        ),
-    ],
-)
-def test_an_item_that_cannot_be_taken_is_refused(event: Json, param: str) -> None:
-    with pytest.raises(ProtocolError, match=param) as caught:
-        created(event)
-    assert caught.value.param == param

@@ -1,38 +1,41 @@
 """What clients are shown: every event is one the protocol defines, in the protocol's order."""
 
 import base64
-from typing import Any, get_args
+import json
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from openai.types.realtime import RealtimeServerEvent
-from pydantic import BaseModel
 
 from gateway.answer import Answer, Status
 from gateway.happenings import ResponseEnded
-from gateway.protocols.realtime import outgoing
+from gateway.protocols.realtime import items, outgoing
 from gateway.protocols.realtime.effective import Configuration
-from gateway.protocols.realtime.incoming import ProtocolError
-from gateway.protocols.realtime.outgoing import Event, ResponseView
+from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime.events import Event
+from gateway.protocols.realtime.responses import ResponseView
 from shared.audio import mulaw_decode
 from shared.messages import (
     CommitRefused,
     Committed,
+    FunctionCall,
+    FunctionOutput,
     Item,
+    ItemAdded,
+    Part,
     ResponseCreated,
     SpeechStarted,
     SpeechStopped,
+    TextDelta,
     TextDone,
+    TimeoutTriggered,
     Transcribed,
     TranscriptionFailed,
+    Truncated,
 )
 from shared.settings import Settings
-
-# The union's members by the type of event they describe.
-_MEMBERS: dict[str, type[BaseModel]] = {
-    get_args(member.model_fields["type"].annotation)[0]: member
-    for member in get_args(get_args(RealtimeServerEvent)[0])
-}
+from tests.gateway.schema import check
 
 CREATED = ResponseCreated(response_id="resp_1", item_id="item_2", modality="audio")
 CREATED_TEXT = ResponseCreated(response_id="resp_1", item_id="item_2", modality="text")
@@ -41,25 +44,15 @@ DONE = TextDone(
 )
 
 
-def check(*events: Event) -> None:
-    """Each event is what the official package's type for it describes, and nothing more.
-
-    Nothing is null that may not be: some clients take a null where the protocol has no field
-    for an error.
-    """
-    for event in events:
-        member = _MEMBERS[event["type"]]
-        member.model_validate({**event, "event_id": "event_1"}, extra="forbid")
-        item = event.get("item")
-        if item is not None:
-            assert None not in [item[name] for name in ("id", "status", "role", "content")]
-
-
 def view(created: ResponseCreated, *, output: str = "audio/pcm") -> ResponseView:
     configuration = Configuration(Settings(), "parley").updated(
         {"audio": {"output": {"format": {"type": output}}}}
     )
-    return ResponseView(created, configuration, conversation_id="conv_1", previous="item_1")
+    return ResponseView(created, configuration, conversation_id="conv_1")
+
+
+def text(words: str, at: int = 0) -> TextDelta:
+    return TextDelta(response_id="resp_1", segment=0, at=at, text=words)
 
 
 def ended(created: ResponseCreated, status: Status, reason: str = "") -> ResponseEnded:
@@ -77,9 +70,10 @@ def test_a_spoken_response_from_beginning_to_end() -> None:
     audio = np.arange(480).astype(np.int16)
     events = [
         *response.created(),
-        response.text("Hello there."),
+        *response.begin("item_1"),
+        response.text(text("Hello there.")),
         response.audio(audio),
-        *response.ended(ended(CREATED, "completed")),
+        *response.ended(ended(CREATED, "completed"), "item_1"),
     ]
     check(*events)
     assert kinds(events) == [
@@ -112,9 +106,10 @@ def test_a_written_response_from_beginning_to_end() -> None:
     response = view(CREATED_TEXT)
     events = [
         *response.created(),
-        response.text("Hello "),
-        response.text("there."),
-        *response.ended(ended(CREATED_TEXT, "completed")),
+        *response.begin("item_1"),
+        response.text(text("Hello ")),
+        response.text(text("there.", 6)),
+        *response.ended(ended(CREATED_TEXT, "completed"), "item_1"),
     ]
     check(*events)
     assert kinds(events) == [
@@ -161,7 +156,8 @@ def test_a_response_that_is_not_whole_says_why(
 ) -> None:
     response = view(created)
     response.created()
-    events = response.ended(ended(created, status, reason))
+    response.begin(None)
+    events = response.ended(ended(created, status, reason), None)
     check(*events)
     done = events[-1]["response"]
     assert (done["status"], done["status_details"]) == (status, details)
@@ -171,9 +167,11 @@ def test_a_response_that_is_not_whole_says_why(
 
 def test_a_response_that_ends_before_its_text_has_used_nothing() -> None:
     end = ResponseEnded(Answer.begun(CREATED, 1.0), "cancelled", "", "turn_detected")
-    events = view(CREATED).ended(end)
+    events = view(CREATED).ended(end, None)
     check(*events)
-    assert events[-1]["response"]["usage"]["total_tokens"] == 0
+    assert kinds(events) == ["response.done"]
+    assert events[0]["response"]["usage"]["total_tokens"] == 0
+    assert events[0]["response"]["output"] == []
 
 
 def test_audio_goes_out_in_the_format_that_was_chosen() -> None:
@@ -188,7 +186,10 @@ def test_audio_goes_out_in_the_format_that_was_chosen() -> None:
     [
         (Item.of(item_id="a", role="user", text="Hi."), {"type": "input_text", "text": "Hi."}),
         (Item.of(item_id="a", role="system", text="Hi."), {"type": "input_text", "text": "Hi."}),
-        (Item.of(item_id="a", role="assistant", text="Hi."), {"type": "output_text", "text": "Hi."}),
+        (
+            Item.of(item_id="a", role="assistant", text="Hi."),
+            {"type": "output_text", "text": "Hi."},
+        ),
         (
             Item.of(item_id="a", role="assistant", text="Hi.", modality="audio"),
             {"type": "output_audio", "transcript": "Hi."},
@@ -204,9 +205,116 @@ def test_audio_goes_out_in_the_format_that_was_chosen() -> None:
     ],
 )
 def test_items_by_role_and_modality(item: Item, content: dict[str, Any]) -> None:
-    shown = outgoing.item_json(item)
-    assert shown["content"] == [content]
-    check(*outgoing.item_added(shown, None), *outgoing.item_added(shown, "item_0"))
+    assert items.shown(item)["content"] == [content]
+    added = ItemAdded(item=item)
+    check(*outgoing.item_added(added, None), *outgoing.item_added(added, "item_0"))
+
+
+def test_items_that_are_no_messages() -> None:
+    call = FunctionCall(item_id="a", call_id="call_1", name="look", arguments="{}")
+    output = FunctionOutput(item_id="b", call_id="call_1", output="fog")
+    for item, rest in [
+        (call, {"type": "function_call", "name": "look", "arguments": "{}"}),
+        (output, {"type": "function_call_output", "output": "fog"}),
+    ]:
+        events = outgoing.item_added(ItemAdded(item=item), None)
+        check(*events)
+        common = {"id": item.item_id, "object": "realtime.item", "status": "completed"}
+        assert events[0]["item"] == {**common, "call_id": "call_1", **rest}
+
+
+def test_parts_are_shown_in_their_order() -> None:
+    parts = [Part(text="This?"), Part(modality="audio"), Part(modality="audio", text="Or that?")]
+    item = Item(item_id="a", role="user", parts=parts)
+    check(*outgoing.item_added(ItemAdded(item=item), None))
+    assert items.shown(item)["content"] == [
+        {"type": "input_text", "text": "This?"},
+        {"type": "input_audio", "transcript": None},
+        {"type": "input_audio", "transcript": "Or that?"},
+    ]
+
+
+def test_a_silence_that_was_too_long() -> None:
+    event = outgoing.timed_out(TimeoutTriggered(item_id="item_1", since=8_000, at=88_000))
+    check(event)
+    assert (event["audio_start_ms"], event["audio_end_ms"]) == (500, 5_500)
+
+
+def test_an_answer_that_was_cut() -> None:
+    event = outgoing.truncated(Truncated(item_id="item_1", audio_end_ms=75))
+    check(event)
+    assert (event["content_index"], event["audio_end_ms"]) == (0, 75)
+
+
+def test_the_words_of_a_part_name_its_place() -> None:
+    heard = Transcribed(item_id="a", text="Hi.", language=None, audio_s=1.0, content_index=2)
+    failed = TranscriptionFailed(item_id="a", message="no", content_index=2)
+    events = [*outgoing.transcribed(heard), outgoing.transcription_failed(failed)]
+    check(*events)
+    assert [event["content_index"] for event in events] == [2, 2, 2]
+
+
+CALLS = [
+    FunctionCall(item_id="item_3", call_id="call_1", name="look", arguments='{"at": "sky"}'),
+    FunctionCall(item_id="item_4", call_id="call_2", name="wait", arguments="{}"),
+]
+
+
+@pytest.mark.parametrize("spoke", [True, False])
+def test_calls_come_after_what_was_said(spoke: bool) -> None:
+    response = view(CREATED_TEXT)
+    events = response.created()
+    if spoke:
+        events += [*response.begin("item_1"), response.text(text("Hello there."))]
+    called = [
+        *response.called(CALLS[0], 0, "item_1"),
+        *response.called(CALLS[1], 1, "item_3"),
+    ]
+    end = ended(CREATED_TEXT, "completed")
+    end.answer.done = msgspec.structs.replace(DONE, calls=CALLS)
+    last = response.ended(end, "item_1")
+    check(*events, *called, *last)
+    assert kinds(called[:6]) == [
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "conversation.item.done",
+        "response.output_item.done",
+    ]
+    assert {event["output_index"] for event in called[:6] if "output_index" in event} == {
+        int(spoke)
+    }
+    assert called[6]["output_index"] == 1 + spoke
+    assert (called[0]["item"]["status"], called[0]["item"]["arguments"]) == ("in_progress", "")
+    assert called[1]["previous_item_id"] == called[4]["previous_item_id"] == "item_1"
+    assert (called[3]["name"], called[3]["arguments"]) == ("look", '{"at": "sky"}')
+    assert called[5]["item"] == items.shown(CALLS[0])
+    output = last[-1]["response"]["output"]
+    assert [item["id"] for item in output] == ["item_2"] * spoke + ["item_3", "item_4"]
+
+
+def test_a_response_aside_is_none_of_the_conversation_s() -> None:
+    shown = {
+        "output_modalities": ["text"],
+        "max_output_tokens": 5,
+        "audio": {"output": {"format": {"type": "audio/pcmu"}, "voice": "alloy"}},
+        "metadata": {"topic": "tea"},
+    }
+    created = msgspec.structs.replace(CREATED_TEXT, aside=True, protocol=json.dumps(shown))
+    response = view(created)
+    events = [
+        *response.created(),
+        *response.begin(None),
+        response.text(text("Hello there.")),
+        *response.called(CALLS[0], 0, None),
+        *response.ended(ended(created, "completed"), None),
+    ]
+    check(*events)
+    assert not [kind for kind in kinds(events) if kind.startswith("conversation.")]
+    for whole in (events[0]["response"], events[-1]["response"]):
+        assert whole["conversation_id"] is None
+        assert {name: whole[name] for name in shown} == shown
 
 
 def test_the_user_s_turn() -> None:

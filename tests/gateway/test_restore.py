@@ -1,11 +1,13 @@
 """Going on with a session: wherever its client stands, what it sees from there on is the rest."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cursor import Cursor
+from gateway.happenings import ResponseEnded
 from gateway.restore import Ending, Output, restore
 from shared.messages import (
     AudioChunk,
@@ -22,7 +24,7 @@ from shared.messages import (
 counts = st.integers(0, 10**15 - 1)
 cursors = st.builds(
     Cursor,
-    st.builds("{}-{}".format, st.integers(0, 2**44), st.integers(0, 2**64 - 1)),
+    st.builds("{}-{}".format, st.integers(0, 2**44), st.integers(0, 10**19 - 1)),
     *[counts] * 5,
 )
 
@@ -40,6 +42,7 @@ def test_an_event_id_names_its_place(cursor: Cursor) -> None:
         "event_1",
         "event_0-0_0_0_0_0",
         "event_0-0_0_0_0_0_0_0",
+        "event_0-12345678901234567890_0_0_0_0_0",
         "event_0-0_0_-1_0_0_0",
         "event_0-0_0_0_0_0_٣",
         "event_0_0_0_0_0_0",
@@ -148,3 +151,62 @@ def test_a_client_s_truncation_is_remembered() -> None:
 def test_nothing_at_hand_is_nothing_to_go_on_with() -> None:
     restored = restore([], Cursor(), 1.0)
     assert (restored.answer, restored.created, restored.last) == (None, None, None)
+
+
+def test_an_interruption_of_another_response_is_none_of_this_one() -> None:
+    other = Interrupted(reason="client_cancelled", response_id="resp_other")
+    assert restore(entries(*SPOKEN, other), Cursor("6-0"), 1.0).ending is None
+    named = Interrupted(reason="client_cancelled", response_id="resp_1")
+    ending = restore(entries(*SPOKEN, named), Cursor("6-0"), 1.0).ending
+    assert ending == Ending("cancelled", "client_cancelled")
+
+
+def test_of_what_was_taken_in_last_only_what_was_new_is_shown_again() -> None:
+    assert restore(entries(*SPOKEN, created()), Cursor("6-0"), 1.0).last is None
+    assert restore(entries(*SPOKEN, text(0, "One ")), Cursor("6-0"), 1.0).last is None
+    longer = restore(entries(*SPOKEN, text(4, "two. Three.")), Cursor("6-0"), 1.0)
+    assert longer.last == text(8, " Three.")
+
+
+# --- responses aside ---
+
+ASIDE = msgspec.structs.replace(created(9), aside=True, modality="text")
+
+
+def aside_text(at: int, words: str) -> TextDelta:
+    return msgspec.structs.replace(text(at, words), response_id="resp_9")
+
+
+ASIDE_DONE = msgspec.structs.replace(done(), response_id="resp_9", segments=0)
+
+
+def test_a_response_aside_goes_on_beside_the_one_at_hand() -> None:
+    output = entries(created(), ASIDE, text(0, "One "), aside_text(0, "Tea"), aside_text(3, "."))
+    restored = restore(output, Cursor("5-0", shown=1), 1.0)
+    assert restored.answer is not None
+    assert restored.answer.whole() == "One "
+    assert list(restored.begun) == ["resp_9"]
+    # what was taken in last was shown in part, and is taken in again
+    assert restored.last == aside_text(3, ".")
+    assert restored.asides.take(restored.last) == [aside_text(3, ".")]
+    [shown, ended] = restored.asides.take(ASIDE_DONE) or []
+    assert shown == ASIDE_DONE
+    assert isinstance(ended, ResponseEnded)
+    assert (ended.status, ended.text) == ("completed", "Tea.")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ASIDE_DONE,
+        Interrupted(reason="client_cancelled", response_id="resp_9"),
+        ResponseFailed(response_id="resp_9", message="no"),
+    ],
+)
+def test_a_response_aside_that_is_over_is_gone(end: OutMessage) -> None:
+    output = entries(created(), ASIDE, aside_text(0, "Tea"), end, text(0, "One "))
+    restored = restore(output, Cursor("5-0", shown=1), 1.0)
+    assert restored.begun == {}
+    assert "resp_9" not in restored.asides
+    assert restored.answer is not None
+    assert restored.ending is None

@@ -1,9 +1,11 @@
 """One client of the Realtime protocol: its events in, the session's events out."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 from openai.types.realtime import InputAudioBufferAppendEvent
+from redis.exceptions import OutOfMemoryError
 from starlette.websockets import WebSocket
 
 from gateway.access import Exceeded, Grant
@@ -22,7 +24,9 @@ from gateway.protocols.realtime.requests import Requests
 from gateway.protocols.realtime.showing import Showing
 from gateway.protocols.wire import Client
 from gateway.session import Session
+from shared.heartbeat import Offers
 from shared.messages import CommitRefused, Committed, ResponseCreated
+from shared.settings import Settings
 
 # Ahead of the client's playing: enough to ride out a network's hiccup, little enough that what
 # was sent is not far from what was heard.
@@ -50,7 +54,7 @@ async def serve(socket: WebSocket, hub: Hub) -> None:
 
 
 async def _open(socket: WebSocket, hub: Hub, grant: Grant) -> tuple[Session, "_Connection"]:
-    configuration = _fresh(socket, hub, grant)
+    configuration = _fresh(socket, hub.settings, grant.session, await hub.offers())
     session, token = await hub.open(configuration.meaning, _LEAD_S)
     hello = resuming.created(session, configuration, token)
     return session, _Connection(session, configuration, Cursor(), hello, grant, socket)
@@ -61,7 +65,7 @@ async def _resume(
 ) -> tuple[Session, "_Connection"]:
     cursor = Cursor.parse(socket.query_params.get("after", ""))
     session, resumed = await hub.resume(ticket.session_id, ticket.token, cursor, _LEAD_S)
-    configuration = Configuration.restored(hub.settings, session.config)
+    configuration = Configuration.restored(hub.settings, session.config, await hub.offers())
     hello = resuming.resumed(session, configuration, resumed)
     connection = _Connection(session, configuration, cursor, hello, grant, socket)
     connection.restore(resumed)
@@ -73,15 +77,18 @@ def _offered(socket: WebSocket) -> list[str]:
     return socket.scope.get("subprotocols") or []
 
 
-def _fresh(socket: WebSocket, hub: Hub, grant: Grant) -> Configuration:
-    """The configuration that the address asks for, or an ephemeral key."""
-    given = grant.session
+def _fresh(
+    socket: WebSocket, settings: Settings, given: dict[str, Any] | None, offers: Offers
+) -> Configuration:
+    """The configuration that is `given` by an ephemeral key, or that the address asks for."""
+    query = socket.query_params
     try:
         if given is not None:
-            return Configuration(hub.settings, kind=given.get("type", "realtime")).updated(given)
-        if socket.query_params.get("intent") == "transcription":
-            return Configuration.transcription(hub.settings)
-        return Configuration(hub.settings, socket.query_params.get("model", ""))
+            kind = given.get("type", "realtime")
+            return Configuration(settings, offers=offers, kind=kind).updated(given)
+        if query.get("intent") == "transcription":
+            return Configuration.transcription(settings, offers)
+        return Configuration(settings, query.get("model", ""), offers)
     except ProtocolError as problem:
         raise ValueError(problem.message) from problem
 
@@ -113,7 +120,7 @@ class _Connection:
     def restore(self, resumed: Resumed) -> None:
         """Goes on where another connection left the session."""
         self._cursor.requests = resumed.requests
-        self._requests.listen_from(resumed.audio_ms * TICKS // 1000)
+        self._requests.restore(resumed.audio_ms * TICKS // 1000, resumed.settled)
         self._showing.restore(resumed.items)
 
     async def converse(self, client: Client) -> None:
@@ -139,9 +146,8 @@ class _Connection:
                     if not isinstance(request, InputAudioBufferAppendEvent):
                         await self._grant.request()
                 await self._requests.carry_out(request, self._showing)
-            except (ProtocolError, Exceeded) as refused:
-                if isinstance(refused, Exceeded):
-                    refused = ProtocolError(str(refused), code=refused.code)
+            except (ProtocolError, Exceeded, OutOfMemoryError) as error:
+                refused = _refusal(error)
                 if request is not None:
                     refused.event_id = reference(request.event_id)
                 await self._send(outgoing.error(refused))
@@ -195,6 +201,16 @@ class _Connection:
         shown["event_id"] = str(self._cursor)
         for each in beta.from_ga(shown) if self._beta else [shown]:
             await self._client.send(msgspec.json.encode(each).decode())
+
+
+def _refusal(error: ProtocolError | Exceeded | OutOfMemoryError) -> ProtocolError:
+    """What the client is told of a request that was not carried out."""
+    match error:
+        case ProtocolError():
+            return error
+        case Exceeded():
+            return ProtocolError(str(error), code=error.code)
+    return ProtocolError("the server has no memory for this now", code="server_overloaded")
 
 
 def _ends(happened: SessionEvent) -> bool:

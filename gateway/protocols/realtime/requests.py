@@ -28,10 +28,12 @@ from gateway.protocols.realtime.incoming import (
     ResponseCreate,
     SessionUpdate,
     item_fields,
+    reference,
 )
 from gateway.protocols.realtime.noise import NoiseReduction
 from gateway.protocols.realtime.showing import Showing
-from gateway.session import Session, Wanted
+from gateway.session import Session
+from gateway.wanted import Wanted
 from shared.audio import SAMPLE_RATE
 from shared.messages import AnyItem, CommitRefused, Committed, Item, SttJob
 
@@ -62,13 +64,21 @@ class Requests:
         self._noise = NoiseReduction.of(configuration.noise_reduction)
         self._microphone = Microphone(configuration.input_format, noise=self._noise)
         self._committing = 0  # the number of the last commit
+        self._settled = 0  # and of the last that a turn was made of, or refused
         self._committed = asyncio.Event()
         self._committed.set()
 
     def settle(self, message: Committed | CommitRefused) -> None:
         """A turn was made, or refused: requests that wait for the last commit go on."""
-        if message.number >= self._committing:
+        self._settled = max(self._settled, message.number)
+        if self._settled >= self._committing:
             self._committed.set()
+
+    def restore(self, taken: int, settled: int) -> None:
+        """Goes on where another connection left the session: after so many ticks of its audio,
+        with what keeps its place in it carried out up to request number `settled`."""
+        self._settled = settled
+        self.listen_from(taken)
 
     def listen_from(self, taken: int) -> None:
         """The client's audio begins anew, after so many ticks of the session."""
@@ -92,7 +102,7 @@ class Requests:
             case InputAudioBufferAppendEvent():
                 self._append(request)
             case InputAudioBufferCommitEvent():
-                await self._commit(request.event_id)
+                await self._commit(reference(request.event_id))
             case InputAudioBufferClearEvent():
                 self.listen_from(self._microphone.taken)
                 await self._session.voice.command("clear", request=self._number)
@@ -148,11 +158,12 @@ class Requests:
             self._grant.hear(len(samples))
             self._session.voice.push(samples)
 
-    async def _commit(self, reference: str | None) -> None:
+    async def _commit(self, name: str | None) -> None:
         self._listen_anew()
         self._committing = self._number
-        self._committed.clear()
-        await self._session.voice.command("commit", reference, request=self._number)
+        if self._settled < self._committing:  # else it was sent again after the connection broke
+            self._committed.clear()
+        await self._session.voice.command("commit", name, request=self._number)
 
     async def _update(self, request: SessionUpdate, showing: Showing) -> None:
         update = request.session.model_dump(exclude_unset=True)
@@ -249,6 +260,8 @@ class Requests:
         microphone = Microphone(self.configuration.input_format)
         samples = [microphone.take(found.audio), microphone.end()]
         length = sum(map(len, samples))
+        if not length:
+            raise ProtocolError("item.content: audio must not be empty", param="item.content")
         if length > _LONGEST_ITEM_S * SAMPLE_RATE:
             raise ProtocolError(
                 f"item.content: audio must be at most {_LONGEST_ITEM_S} s long",

@@ -34,6 +34,9 @@ from shared.messages import (
     Truncated,
 )
 
+MOST_ITEMS = 256
+"""Which a conversation keeps, as the scripts have it: of more the oldest are gone."""
+
 log = logging.getLogger(__name__)
 
 
@@ -184,9 +187,11 @@ class Showing:
             place = len(self._order)
             if after == "":
                 place = 0
+                del self._order[: max(len(self._order) - MOST_ITEMS + 1, 0)]
             elif after in self._order:
                 place = self._order.index(after) + 1
             self._order.insert(place, item_id)
+            del self._order[:-MOST_ITEMS]
         return self._before(item_id)
 
     def _before(self, item_id: str) -> str | None:
