@@ -60,6 +60,11 @@ def test_the_blocking_client_talks_with_a_key_for_a_browser(blocking: Seen) -> N
     assert_text(blocking["text"])
 
 
+def test_the_blocking_client_has_a_session_that_only_transcribes(blocking: Seen) -> None:
+    assert blocking["transcribed"]["type"] == "transcription"
+    assert blocking["transcribed"]["text"].startswith("utterance of ")
+
+
 def test_the_blocking_client_lists_models_and_gets_in_with_a_key_alone(blocking: Seen) -> None:
     assert blocking["models"]
     assert blocking["refused"] == 401

@@ -37,11 +37,15 @@ def answer(events: list[Any]) -> dict[str, Any]:
     return seen
 
 
+def speak(connection: RealtimeConnection, audio: bytes) -> None:
+    for chunk in chunks(audio):
+        connection.input_audio_buffer.append(audio=base64.b64encode(chunk).decode())
+
+
 def push_to_talk(connection: RealtimeConnection) -> dict[str, Any]:
     """A turn that the client ends itself; the session is one that its key was made for."""
     [created] = until(connection, "session.created")
-    for chunk in chunks(speech(0.6) + silence(0.2)):
-        connection.input_audio_buffer.append(audio=base64.b64encode(chunk).decode())
+    speak(connection, speech(0.6) + silence(0.2))
     connection.input_audio_buffer.commit()
     committed = [event.type for event in until(connection, "input_audio_buffer.committed")]
     connection.response.create()
@@ -62,6 +66,15 @@ def written(connection: RealtimeConnection) -> dict[str, Any]:
     )
     connection.response.create()
     return answer(until(connection, "response.done"))
+
+
+def transcribed(client: OpenAI) -> dict[str, Any]:
+    """What a session that only transcribes says to a turn."""
+    with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+        [created] = until(connection, "session.created")
+        speak(connection, speech(0.6) + silence(1))
+        events = until(connection, "conversation.item.input_audio_transcription.completed")
+        return {"type": created.session.type, "text": events[-1].transcript}
 
 
 def refused() -> int:
@@ -94,6 +107,7 @@ def main() -> None:
             "models": [model.id for model in client.models.list()],
             "secret": secret.value[:3],
             "refused": refused(),
+            "transcribed": transcribed(client),
             "spoken": spoken,
             "text": text,
         }
