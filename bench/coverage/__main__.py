@@ -86,6 +86,8 @@ async def _session_fields(peer: Peer, kind: str) -> dict[str, Field]:
 
 async def _response_fields(peer: Peer) -> dict[str, Field]:
     found: dict[str, Field] = {}
+    written = {"type": "realtime", "output_modalities": ["text"]}  # a voice that is heard stays
+    await peer.ask("session.update", "session.updated", session=written)
     for path, value, response in probes("response"):
         answer = await peer.ask("response.create", "response.created", response=response)
         shown = answer.get("response")
@@ -111,7 +113,7 @@ def note(found: Field, value: Any, answer: dict[str, Any], echo: Any) -> None:
     """What came of one value: an error, or the value as it is in effect now."""
     if answer["type"] == "error":
         found.refused.append((value, answer["error"]["message"]))
-    elif echo is None:
+    elif echo is None and value is not False:  # which asks for nothing
         found.ignored.append(value)
     else:
         found.honoured.append(value)

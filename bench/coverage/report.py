@@ -13,7 +13,7 @@ _UNSEEN = {
     "conversation.item.input_audio_transcription.failed": (
         "sent when recognition failed on every attempt, which no client can bring about"
     ),
-    "conversation.item.input_audio_transcription.segment": "sent by models that tell speakers apart",
+    "conversation.item.input_audio_transcription.segment": "no model here tells speakers apart",
     "input_audio_buffer.dtmf_event_received": "telephony only",
     "output_audio_buffer.started": "WebRTC only",
     "output_audio_buffer.stopped": "WebRTC only",
@@ -85,7 +85,10 @@ def page(findings: Findings, version: str) -> str:
 def _fields(found: Mapping[str, Field]) -> str:
     rows = []
     for path, each in found.items():
-        refused = "; ".join(f"{_value(value)}: {why}" for value, why in each.refused)
+        reasons: dict[str, list[str]] = {}
+        for value, why in each.refused:
+            reasons.setdefault(why, []).append(_value(value))
+        refused = "; ".join(f"{', '.join(values)}: {why}" for why, values in reasons.items())
         rows.append((f"`{path}`", ", ".join(map(_value, each.honoured)), refused))
     return _table(("field", "honoured", "refused with an error"), rows)
 
