@@ -49,12 +49,6 @@ class _Attended:
     active_ms: int
     waiting: deque[tuple[str, Frame | Command]] = field(default_factory=deque)
 
-    @property
-    def needs(self) -> list[str]:
-        """The lane entries that a successor must read at the earliest."""
-        waiting = [self.waiting[0][0]] if self.waiting else []
-        return waiting + ([self.listener.needs] if self.listener.needs else [])
-
 
 class VadStage:
     """Listens to the sessions of this worker's lanes."""
@@ -127,7 +121,9 @@ class VadStage:
             mine = [a for a in self._attended.values() if a.lane is lane]
             await self._ask_after(mine)
             mine = [a for a in mine if a.listener.session.session_id in self._attended]
-            entry = earlier([lane.read, *(entry for a in mine for entry in a.needs)])
+            # What waits for an answer came after the audio of the turn that it is about.
+            needed = [a.listener.needs for a in mine]
+            entry = earlier([lane.read, *(e for e in needed if e is not None)])
             states = {a.listener.session.session_id: a.listener.saved for a in mine}
             return Checkpoint(entry, states, sorted(self._ended.pop(lane.lane.stream, set())))
 
