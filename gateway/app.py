@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI, Response, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from gateway.access import Denied
 from gateway.hub import Hub, hub
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(rest.router)
     app.add_exception_handler(Denied, rest.denied)
     app.add_exception_handler(ProtocolError, rest.wrong)
+    app.add_exception_handler(HTTPException, rest.unknown)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -57,6 +57,17 @@ async def test_models_and_voices(locked: Gateway) -> None:
     assert [voice["id"] for voice in voices["data"]] == [locked.hub.settings.tts_voice]
 
 
+async def test_what_there_is_not_is_an_error_like_others(locked: Gateway) -> None:
+    bob = client(locked, BOB)
+    with pytest.raises(openai.NotFoundError) as refusal:
+        await bob.get("/files", cast_to=object)
+    assert refusal.value.code == "not_found"
+    with pytest.raises(openai.APIStatusError) as wrong_method:
+        await bob.post("/models", cast_to=object)
+    assert wrong_method.value.status_code == 405
+    assert wrong_method.value.code == "method_not_allowed"
+
+
 async def test_without_a_key_nothing_is_told(locked: Gateway) -> None:
     for path in ("/models", "/models/x", "/voices"):
         with pytest.raises(openai.AuthenticationError, match="not valid") as refusal:
