@@ -68,8 +68,8 @@ class JobsMachine(GatewayMachine):
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
         """What somebody does, or what happens to them."""
-        gateways = {self.gateway: 2, self.hear: 1}
-        self.act(data, {self.consumer: 8, **gateways, self.disturb: 2, self.again: 2})
+        others = {self.gateway: 6, self.hear: 2, self.disturb: 3, self.again: 2}
+        self.act(data, {self.consumer: 8, **others})
 
     # --- the ear ---
 
