@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from shared.messages import NamedTool, Tool
 from shared.settings import Settings
@@ -144,7 +144,6 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
 }
 QUESTIONS = [
-    "What is the capital of France?",
     "Tell me a long story about a dragon.",
     'Repeat this: {"json": [1, 2, }</tool_call>',
 ]
@@ -222,7 +221,7 @@ async def test_a_question_is_answered_in_words(engine: LlmEngine, choice: Any) -
 
 
 async def test_a_call_that_is_cut_is_not_complete(engine: LlmEngine) -> None:
-    for length in range(1, 30, 4):
+    for length in range(2, 30, 9):
         prompt = ask("What is the weather in Rome?", choice="required", max_tokens=length)
         _, calls, completion = await answer(engine, prompt)
         assert [call.complete for call in calls] == [is_json(call.arguments) for call in calls]
@@ -262,6 +261,7 @@ async def test_arguments_are_what_the_schema_allows(llama: LlmEngine, name: str)
         {"type": "array", "uniqueItems": True},
         {"$ref": "https://example.com/a.json"},
         {"type": "string", "minLength": 9, "maxLength": 8},
+        {"type": "integer", "minimum": 10**30},  # which llguidance takes for its largest
     ],
 )
 async def test_a_schema_the_model_cannot_be_held_to_is_an_error(

@@ -7,12 +7,16 @@ llama.cpp's own converter drops what it does not know, such as the limits of a f
 
 A grammar that llguidance cannot compile is dropped in silence, and the model writes what it likes.
 That is seen with the first token, since nobody writes just this opening unless made to: models that
-know the tag put a line break after it.
+know the tag put a line break after it. A grammar may also prove too much in the middle of a call,
+or not know a limit, such as a number beyond 64 bits. So what was written is held against the schema
+in the end.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 from shared.messages import Tool
 from workers.llm.engines import Call, PromptError
@@ -36,10 +40,15 @@ _COMBINING = {"additionalProperties", "patternProperties", "anyOf", "oneOf", "$r
 
 
 class ForcedCall:
-    """The call of one of some tools, as it is generated."""
+    """The call of one of some tools, as it is generated.
+
+    Raises:
+        PromptError: a tool's parameters are no JSON schema.
+    """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._openings = {tool.name: _opening(tool.name) for tool in tools}
+        self._schemas = {tool.name: _validator(tool) for tool in tools}
         self._text = ""
 
     def feed(self, text: str) -> None:
@@ -57,17 +66,23 @@ class ForcedCall:
         """The call, if its function is known; `cut` says that the model was not let finish it.
 
         Raises:
-            PromptError: as `feed`.
+            PromptError: as `feed`, or the arguments are not what the schema allows.
         """
         for name, opening in self._openings.items():
             if self._text.startswith(opening):
                 written = self._text.removeprefix(opening)
                 length = _value_length(written)
+                if length and not self._allows(name, written[:length]):
+                    raise self._unheld()
                 if length or cut:
                     return [Call(name, written[:length], complete=length is not None)]
         if cut:
             return []
         raise self._unheld()
+
+    def _allows(self, name: str, arguments: str) -> bool:
+        value = json.loads(arguments)
+        return isinstance(value, dict) and self._schemas[name].is_valid(value)
 
     def _unheld(self) -> PromptError:
         names = ", ".join(self._openings)
@@ -90,6 +105,16 @@ def grammar(tools: Iterable[Tool], *, trained: bool) -> str:
         rules.append(f"call_{number}: {opening} arguments_{number} {closing}")
         rules.append(f"arguments_{number}: %json {json.dumps(_schema(tool, trained))}")
     return "\n".join([*rules, "start: " + " | ".join(calls)])
+
+
+def _validator(tool: Tool) -> Draft202012Validator:
+    """Looks nothing up, and takes no longer for a pattern than it is long."""
+    schema = parameters(tool)
+    try:
+        return Draft202012Validator(schema, offline=True, pattern_options=RegexOptions())
+    except (ValidationError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise PromptError(f"tools: the parameters of {tool.name} do not serve: {reason}") from error
 
 
 def _value_length(text: str) -> int | None:
