@@ -187,10 +187,12 @@ def test_detection_by_sound_and_none() -> None:
 
 def test_a_session_begins_with_its_conversation() -> None:
     session = {"id": "sess_1", **Configuration(SETTINGS, "gpt-realtime").shown}
-    created, conversation = from_ga({"type": "session.created", "session": session})
+    event = {"type": "session.created", "event_id": "event_1", "session": session}
+    created, conversation = from_ga(event)
     assert created["session"]["max_response_output_tokens"] == "inf"
     assert conversation == {
         "type": "conversation.created",
+        "event_id": "event_1",
         "conversation": {"id": "conv_1", "object": "realtime.conversation"},
     }
 

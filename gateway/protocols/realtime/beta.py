@@ -181,7 +181,8 @@ def _greeted(shown: Json) -> list[Json]:
     if kind == "session.created":
         conversation = session["id"].replace("sess", "conv", 1)
         about = {"id": conversation, "object": "realtime.conversation"}
-        events.append({"type": "conversation.created", "conversation": about})
+        events.append({**shown, "type": "conversation.created", "conversation": about})
+        del events[-1]["session"]
     return events
 
 
