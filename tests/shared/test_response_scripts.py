@@ -18,6 +18,7 @@ from shared.messages import (
     TextDelta,
     Transcribed,
     TtsJob,
+    decode,
     encode,
 )
 from shared.scripts import SESSION_TTL_S, dead, jobs, lanes, sessions
@@ -353,14 +354,29 @@ async def test_an_answer_is_an_item_from_its_first_words_on(
     begun = Item.of(response.job.item_id, "assistant", "Hi.", status="in_progress")
     progress = Progress(0, "Hi.", 0)
     first = Emission(session, response.response_id, progress=progress, begins=[begun])
-    for _ in range(2):  # repeated after a lost reply
-        assert await jobs.emit(pipe, owner, first) == "ok"
-        await sessions.delete_item(pipe, held(session), begun.item_id)
+    assert await jobs.emit(pipe, owner, first) == "ok"
+    assert decode(await pipe.command("HGET", session.items, begun.item_id), Item) == begun
+    assert await sessions.delete_item(pipe, held(session), begun.item_id) == "ok"
+    # taken out by the client, it does not come back: not with a repetition, not in the end
+    assert await jobs.emit(pipe, owner, first) == "ok"
     assert await pipe.command("EXISTS", session.items) == 0
-    # taken out by the client, it does not come back
     done = Emission(session, response.response_id, item=Item.of(begun.item_id, "assistant", "Hi."))
     assert await jobs.finish(pipe, owner, done) == "ok"
     assert await pipe.command("EXISTS", session.items) == 0
+
+
+async def test_an_answer_to_a_full_conversation_lets_the_oldest_item_go(
+    pipe: Pipe, session: SessionKeys
+) -> None:
+    hold = held(session)
+    for number in range(256):
+        await sessions.add_item(pipe, hold, Item.of(f"item_{number}", "user", "Hello."))
+    response = await begin(pipe, session)
+    item = Item.of(response.job.item_id, "assistant", "Hi.")
+    emission = Emission(session, response.response_id, begins=[item])
+    assert await jobs.finish(pipe, await take(pipe, "llm"), emission) == "ok"
+    order = [name.decode() for name in await pipe.command("LRANGE", session.order, 0, -1)]
+    assert order == [*(f"item_{number}" for number in range(1, 256)), item.item_id]
 
 
 def _speech(session: SessionKeys, response: NewResponse) -> TtsJob:
