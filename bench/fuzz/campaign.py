@@ -71,15 +71,18 @@ async def throw(host: str, plan: Plan, tally: Tally, until: int) -> None:
 
 
 async def _throw_below(host: str, tally: Tally, dice: random.Random) -> None:
-    make = dice.choice([wire.request, wire.frames])
+    make = dice.choice([wire.request, wire.frames, wire.secret])
     data, frames = make(dice, host)
     for _ in range(frames):
         tally.throw(Frame("wire", data))
     tally.connections += 1
     try:
-        await wire.throw(host, data, dice)
+        answer = await wire.throw(host, data, dice)
     except OSError as error:
         tally.wrong("no connection", repr(error), data)
+        return
+    if answer.startswith(b"HTTP/1.1 5"):
+        tally.wrong("the server blames itself", repr(answer), data)
 
 
 async def run(plan: Plan, folder: Path, binary: Path, tell: Callable[[str], None]) -> Outcome:

@@ -169,7 +169,9 @@ async def _connection(
     url = f"ws://{host}/v1/realtime{query}"
     tally.connections += 1
     try:
-        async with connect(url, subprotocols=offered, max_queue=None, max_size=None) as socket:
+        async with connect(
+            url, subprotocols=offered, open_timeout=PATIENCE_S, max_queue=None, max_size=None
+        ) as socket:
             thrower = Thrower(socket, tally)
             going = True
             while going and dice.random() < _GOES_ON:

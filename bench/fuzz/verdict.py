@@ -11,6 +11,8 @@ LONGEST_ERROR = 4_096
 """Characters of an `error` event: what comes back must not grow with what was sent."""
 
 _LONGEST_REFERENCE = 512
+# What has more than these, of which each value has one, is nothing to anybody.
+_MOST_MARKS = 100_000
 # What is nested too deep, or has too many digits or commas, is not read at all.
 _UNREAD = ("invalid_json", "event_too_large")
 # It comes when the audio before it was heard, and not in its request's place.
@@ -23,7 +25,7 @@ class _Unreadable(ValueError):
 
 def read(data: str | bytes) -> Any:
     """What a frame says, None if it says nothing."""
-    if isinstance(data, bytes):
+    if isinstance(data, bytes) or sum(map(data.count, ",[{")) > _MOST_MARKS:
         return None
     try:
         value = json.loads(data, parse_constant=_unreadable)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from websockets.utils import apply_mask
 
-from bench.fuzz.grammar import MARK
+from bench.fuzz.grammar import MARK, Grammar
+from bench.fuzz.spoiling import mangled, spoiled
 
 # The server hangs up by then, or the client does.
 _LISTENS_S = 0.5
@@ -31,8 +32,6 @@ _BEGINNINGS = [
     f"GET /\x00{MARK}\xff HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1"),
     b"GET /ready HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 5_000 + b"\r\n",
     b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100,
-    b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\n"
-    b"Content-Type: application/json\r\nContent-Length: 17\r\n\r\n" + b'{"session":[[[]]}',
 ]
 
 
@@ -49,6 +48,16 @@ def request(dice: random.Random, host: str) -> tuple[bytes, int]:
             return _handshake(dice, host, wrong=True), 1
         case _:
             return beginning, 1
+
+
+def secret(dice: random.Random, host: str) -> tuple[bytes, int]:
+    """A malformed request for an ephemeral key; one that is made all the same does not last."""
+    grammar = Grammar(dice, ())
+    wanted = {"expires_after": {"seconds": 10}, **grammar.event("session.update")}
+    del wanted["type"]
+    body = mangled(spoiled(wanted, grammar, dice), dice).encode(errors="surrogatepass")
+    head = f"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: {host}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body, 1
 
 
 def frames(dice: random.Random, host: str) -> tuple[bytes, int]:
@@ -117,12 +126,12 @@ _BREAKS: list[Callable[[random.Random], bytes]] = [
 ]
 
 
-async def throw(host: str, data: bytes, dice: random.Random) -> int:
+async def throw(host: str, data: bytes, dice: random.Random) -> bytes:
     """Sends bytes over a connection of their own, in pieces or at once, and reads for a while what
-    comes back, or not; returns how many bytes did."""
+    comes back, or not; returns the beginning of what did."""
     address, _, port = host.partition(":")
     reader, writer = await asyncio.open_connection(address, int(port))
-    received = 0
+    received = b""
     try:
         with contextlib.suppress(OSError):
             for piece in _pieces(data, dice):
@@ -135,7 +144,7 @@ async def throw(host: str, data: bytes, dice: random.Random) -> int:
                 return received
             async with asyncio.timeout(_LISTENS_S):
                 while chunk := await reader.read(_READ):
-                    received += len(chunk)
+                    received = received or chunk
     except TimeoutError:
         pass  # the server waits for more
     finally:
