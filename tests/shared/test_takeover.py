@@ -1,10 +1,12 @@
 """Who owns a job, and from where one is gone on with, when more went wrong than usual."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.broker import Pipe, fields_of
 from shared.keys import SessionKeys
-from shared.messages import Item, LlmJob, TextDelta
+from shared.messages import Item, LlmJob, TextDelta, decode
 from shared.scripts import SESSION_TTL_S, jobs, sessions
 from shared.scripts.jobs import Emission, Ownership, Progress
 from tests.stages import KEYSPACE, ask, held, jobs_of, open_session, shown
@@ -69,12 +71,16 @@ async def test_nothing_of_a_response_that_is_over_is_emitted(
     pipe: Pipe, session: SessionKeys, job: LlmJob, owner: Ownership
 ) -> None:
     heard = Item.of(item_id=job.item_id, role="assistant", text="")
+    await sessions.add_item(pipe, held(session), heard)
     await sessions.end_response(pipe, held(session), job.response_id, heard, "0-0")
     before = await shown(pipe, session)
     assert await jobs.emit(pipe, owner, saying(session, job, 0, "Hello.")) == "stale"
     assert await pipe.command("EXISTS", session.response(job.response_id)) == 0
-    assert await jobs.finish(pipe, owner, saying(session, job, 0, "Hello.")) == "stale"
+    whole = Item.of(job.item_id, "assistant", "Hello.")
+    late = replace(saying(session, job, 0, "Hello."), item=whole)
+    assert await jobs.finish(pipe, owner, late) == "stale"
     assert await shown(pipe, session) == before
+    assert decode(await pipe.command("HGET", session.items, job.item_id), Item) == heard
     assert await jobs_of(pipe, "llm") == []
 
 
