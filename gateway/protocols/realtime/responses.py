@@ -174,12 +174,17 @@ def _usage(answer: Answer) -> Event:
     """Tokens that the language model read and wrote, and those of the audio that was sent. What
     the user said was read as text."""
     read = answer.done.input_tokens if answer.done else 0
+    cached = answer.done.cached_tokens if answer.done else 0
     written = answer.done.output_tokens if answer.done else 0
     spoken = math.ceil(answer.sent_ms / _AUDIO_TOKEN_MS) if answer.modality == "audio" else 0
     return {
         "total_tokens": read + written + spoken,
         "input_tokens": read,
         "output_tokens": written + spoken,
-        "input_token_details": {"text_tokens": read, "audio_tokens": 0, "cached_tokens": 0},
+        "input_token_details": {
+            "text_tokens": read,
+            "audio_tokens": 0,
+            "cached_tokens": cached,
+        },
         "output_token_details": {"text_tokens": written, "audio_tokens": spoken},
     }
