@@ -20,6 +20,7 @@ from shared.ids import new_id
 from shared.keys import SessionKeys
 from shared.lanes import LaneWriter
 from shared.messages import (
+    AnyItem,
     AudioChunk,
     Command,
     Frame,
@@ -88,7 +89,7 @@ class Worker:
     async def emit(self, *messages: OutMessage) -> Status:
         begun = any(isinstance(m, TextDelta) and not m.at for m in messages)
         item = Item.of(self.item_id, "assistant", status="in_progress")
-        begins = [item] if begun and not self.aside else []
+        begins: list[AnyItem] = [item] if begun and not self.aside else []
         begins += [call for m in messages if isinstance(m, TextDone) for call in m.calls]
         emission = Emission(self._keys, self.response_id, messages, begins=begins)
         return await jobs.emit(self._pipe, self._owner, emission)

@@ -22,7 +22,8 @@ from tests.gateway.realtime_client import RATE, SILENCE, Client, Json, joined, s
 from tests.gateway.running import Gateway, errors, gateway, instant, signed_in, stages
 from tests.stages import SOON_S, until
 
-PUSH_TO_TALK = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}}
+WORDS = {"model": "whisper-1"}
+PUSH_TO_TALK = {"audio": {"input": {"turn_detection": None, "transcription": WORDS}}}
 TEXT = {"output_modalities": ["text"]}
 
 

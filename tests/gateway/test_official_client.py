@@ -42,9 +42,8 @@ async def hear(connection: AsyncRealtimeConnection, last: str) -> list[Any]:
 
 async def test_the_official_client_has_a_spoken_turn(served: Gateway) -> None:
     async with official(served) as connection:
-        await connection.session.update(
-            session={"type": "realtime", "audio": {"input": {"transcription": {"model": "whisper-1"}}}}
-        )
+        heard: Any = {"input": {"transcription": {"model": "whisper-1"}}}
+        await connection.session.update(session={"type": "realtime", "audio": heard})
         await speak(connection, np.concatenate([sound(0.6), SILENCE]))
         events = await hear(connection, "response.done")
     by_type = {event.type: event for event in events}

@@ -35,7 +35,7 @@ from shared.messages import (
     Truncated,
 )
 from shared.settings import Settings
-from tests.gateway.schema import check
+from tests.gateway.schema import Json, check
 
 CREATED = ResponseCreated(response_id="resp_1", item_id="item_2", modality="audio")
 CREATED_TEXT = ResponseCreated(response_id="resp_1", item_id="item_2", modality="text")
@@ -213,10 +213,11 @@ def test_items_by_role_and_modality(item: Item, content: dict[str, Any]) -> None
 def test_items_that_are_no_messages() -> None:
     call = FunctionCall(item_id="a", call_id="call_1", name="look", arguments="{}")
     output = FunctionOutput(item_id="b", call_id="call_1", output="fog")
-    for item, rest in [
+    cases: list[tuple[FunctionCall | FunctionOutput, Json]] = [
         (call, {"type": "function_call", "name": "look", "arguments": "{}"}),
         (output, {"type": "function_call_output", "output": "fog"}),
-    ]:
+    ]
+    for item, rest in cases:
         events = outgoing.item_added(ItemAdded(item=item), None)
         check(*events)
         common = {"id": item.item_id, "object": "realtime.item", "status": "completed"}

@@ -5,8 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
+from gateway.conversation import ItemError
 from gateway.follower import Follower
 from gateway.happenings import SessionEnded
+from gateway.wanted import Wanted
 from shared.audio import Int16
 from shared.broker import Pipe
 from shared.messages import (
@@ -183,6 +185,52 @@ async def test_truncating_the_answer_that_plays_holds_when_it_is_cancelled(talk:
         await until(lambda: bool(shown.ended))
     assert shown.ended[0].text == "One"
     assert (await talk.item(worker.item_id)).text == "One"
+
+
+async def test_a_cut_of_an_answer_that_was_deleted_cuts_nothing(talk: Talk) -> None:
+    async with talk.shown() as shown:
+        worker = await talk.respond()
+        await worker.emit(worker.text(0, "One two three four."), worker.audio(0, ramp(0, 400)))
+        await shown.until_heard(400)
+        answer = talk.session.spoken(worker.item_id)
+        assert answer is not None
+        await talk.session.conversation.delete(worker.item_id)
+        with pytest.raises(ItemError, match="missing"):
+            await talk.session.truncate(answer, 100)
+        await worker.emit(worker.done(1))
+        await until(lambda: bool(shown.ended))
+    assert shown.ended[0].text == "One two three four."
+
+
+async def test_one_answer_is_cancelled_and_not_the_other(talk: Talk) -> None:
+    async with talk.shown() as shown:
+        main = await talk.respond()
+        assert await talk.session.respond(Wanted(aside=True, modality="text"))
+        aside = await talk.worker()
+        await aside.emit(aside.text(0, "Aside."))
+        await until(lambda: "TextDelta" in shown.kinds)
+        assert await talk.session.cancel(aside.response_id)
+        await until(lambda: len(shown.ended) == 1)
+        assert await aside.emit(aside.text(0, " More.")) == "stale"
+        assert not await talk.session.cancel(aside.response_id)
+        assert await main.emit(main.text(0, "Main.")) == "ok"
+        assert await talk.session.cancel(main.response_id)
+        await until(lambda: len(shown.ended) == 2)
+    ends = [(end.answer.response_id, end.text) for end in shown.ended]
+    assert ends == [(aside.response_id, "Aside."), (main.response_id, "")]
+
+
+async def test_what_is_still_to_be_heard_may_be_thrown_away(talk: Talk) -> None:
+    await talk.session.clear_output()  # of nothing
+    async with talk.shown() as shown:
+        worker = await talk.respond()
+        await worker.emit(worker.text(0, "One two."), worker.audio(0, ramp(0, 4_000)))
+        await shown.until_heard(RATE)
+        for _ in range(2):  # and of an answer that is over
+            await talk.session.clear_output()
+        await until(lambda: shown.kinds.count("OutputCleared") == 2)
+    assert shown.kinds[-3:] == ["ResponseEnded", "OutputCleared", "OutputCleared"]
+    assert shown.ended[0].reason == "client_cancelled"
 
 
 async def test_only_a_spoken_answer_at_hand_can_be_truncated(talk: Talk) -> None:
