@@ -34,17 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Parley", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
-    app.include_router(rest.router)
-    app.add_exception_handler(Denied, rest.denied)
-    app.add_exception_handler(ProtocolError, rest.wrong)
-    app.add_exception_handler(HTTPException, rest.unknown)
-    if settings.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
-        )
+    _add_rest(app, settings)
 
     def serving() -> Hub:
         opened: Hub = app.state.hub
@@ -75,3 +65,17 @@ def create_app(settings: Settings) -> FastAPI:
         await legacy.serve(socket, serving())
 
     return app
+
+
+def _add_rest(app: FastAPI, settings: Settings) -> None:
+    app.include_router(rest.router)
+    app.add_exception_handler(Denied, rest.denied)
+    app.add_exception_handler(ProtocolError, rest.wrong)
+    app.add_exception_handler(HTTPException, rest.unknown)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )

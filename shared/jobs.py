@@ -83,7 +83,7 @@ class Job:
             Withdrawn: nothing was emitted and the handler must stop.
             ResponseDiffers: nothing was emitted and the job must be begun again.
         """
-        emission = self._emission(messages, jobs, progress, begins, None)
+        emission = Emission(self.session, self._response_id, messages, jobs, progress, begins)
         status = await scripts.emit(self.pipe, self.owner, emission)
         if status == "differs":
             raise ResponseDiffers
@@ -104,7 +104,7 @@ class Job:
         Raises:
             ResponseDiffers: nothing was emitted and the job must be begun again.
         """
-        emission = self._emission(messages, jobs, progress, begins, item)
+        emission = Emission(self.session, self._response_id, messages, jobs, progress, begins, item)
         if await scripts.finish(self.pipe, self.owner, emission) == "differs":
             raise ResponseDiffers
 
@@ -116,16 +116,9 @@ class Job:
             self.pipe, self.owner, self.session, messages=messages, item=item, respond=respond
         )
 
-    def _emission(
-        self,
-        messages: Sequence[OutMessage],
-        jobs: Sequence[TtsJob],
-        progress: Progress | None,
-        begins: Sequence[AnyItem],
-        item: AnyItem | None,
-    ) -> Emission:
-        response_id = getattr(self.message, "response_id", "none")
-        return Emission(self.session, response_id, messages, jobs, progress, begins, item)
+    @property
+    def _response_id(self) -> str:
+        return getattr(self.message, "response_id", "none")
 
 
 class JobStage(Protocol):

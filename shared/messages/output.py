@@ -89,8 +89,11 @@ class TextDelta(Message, frozen=True, tag="text_delta"):
 
 
 class TextDone(Message, frozen=True, tag="text_done"):
-    """The answer's text is complete and has `segments` pieces to be heard; `calls` are the
-    functions that the model calls. `cached_tokens` of the input's were read for an earlier answer."""
+    """The answer's text is complete and has `segments` pieces to be heard.
+
+    `calls` are the functions that the model calls. Of the input's tokens `cached_tokens` were read
+    for an earlier answer.
+    """
 
     response_id: str
     segments: Positive
