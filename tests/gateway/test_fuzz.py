@@ -8,10 +8,12 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from bench.chaos.broker_view import BrokerView
 from bench.chaos.script import SILENCE_MS
@@ -24,7 +26,7 @@ from bench.fuzz.thrower import Thrower
 from shared.broker import Pipe
 from shared.keys import Keyspace
 from shared.scripts import jobs, lanes, sessions
-from tests.gateway.realtime_client import joined
+from tests.gateway.realtime_client import SILENCE, joined, resumed, sound
 from tests.gateway.running import Gateway, gateway, instant, stages
 
 FRAMES = 1_000
@@ -85,6 +87,33 @@ async def test_a_request_that_breaks_off_in_its_body_is_refused(served: Gateway,
     writer.write(b"ZZ\r\n")
     assert b" 400 " not in await reader.read()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "event_99999999999999999999-0_0_0_0_0_0",
+        "event_99999999999999999999-99999999999999999999_0_0_0_0_0",
+        "event_18446744073709551615-18446744073709551615_0_0_0_0_0",
+        "event_0-0_999999999999999_999999999999999_9_999999999999999_9",
+        "event_0-0_0_0_0_0_0",
+    ],
+)
+async def test_a_session_goes_on_from_any_place_or_refuses_to(served: Gateway, after: str) -> None:
+    async with joined(served) as client:
+        await client.append(np.concatenate([sound(0.6), SILENCE]))
+        await client.until("response.done")
+        session = client.seen[0]["session"]
+        client.vanish()
+    status = 101
+    try:
+        async with resumed(served, session, after) as client:
+            await client.until("parley.session.resumed")
+            await client.send("response.cancel", event_id="mine")
+            assert (await client.error())["event_id"] == "mine"
+    except InvalidStatus as refused:
+        status = refused.response.status_code
+    assert status in (101, 400, 404)
 
 
 async def test_a_session_beside_them_notices_nothing(neighbourly: Gateway, pipe: Pipe) -> None:
