@@ -51,3 +51,10 @@ def test_it_has_a_turn_whose_end_it_tells(seen: Seen) -> None:
     assert_spoken(seen["push_to_talk"])
     assert seen["push_to_talk"]["forgotten"]
     assert seen["push_to_talk"]["problems"] == []
+
+
+def test_its_agent_uses_its_tool(seen: Seen) -> None:
+    assert seen["agent"] == [
+        *("function_call", "function_call_output", "message"),
+        "The function said: sunny, 21 degrees.",
+    ]

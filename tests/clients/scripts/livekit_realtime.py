@@ -1,4 +1,4 @@
-"""livekit's `openai.realtime.RealtimeModel`: its session, driven as its agents drive it."""
+"""livekit's `openai.realtime.RealtimeModel`: its session, and an agent that has one."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from given import (
     trace,
 )
 from livekit import rtc
-from livekit.agents import llm
+from livekit.agents import Agent, AgentSession, llm
 from livekit.agents.utils import http_context
 from livekit.plugins.openai.realtime import RealtimeModel
 
@@ -190,6 +190,16 @@ async def push_to_talk() -> dict[str, Any]:
         }
 
 
+async def agent() -> list[str]:
+    """What an agent with a tool does when it is asked to use it."""
+    model = RealtimeModel(base_url=URL, api_key=KEY)
+    async with model, AgentSession(llm=model) as session:
+        await session.start(Agent(instructions="Answer briefly.", tools=[get_weather]))
+        result = await session.run(user_input=TOOL_QUESTION)
+        assert isinstance(result.events[-1].item, llm.ChatMessage)
+        return [*(event.type for event in result.events), result.events[-1].item.text_content]
+
+
 async def main() -> None:
     async with asyncio.timeout(DEADLINE_S), http_context.open():
         async with talking(RealtimeModel(base_url=URL, api_key=KEY)) as talk:
@@ -197,6 +207,7 @@ async def main() -> None:
             seen["problems"] = talk.problems
         seen["reconnected"] = await reconnect()
         seen["push_to_talk"] = await push_to_talk()
+        seen["agent"] = await agent()
     report(json.loads(json.dumps(seen, default=str)))
 
 
