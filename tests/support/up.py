@@ -28,6 +28,7 @@ class Up:
         port: int,
         profile: str = "instant",
         authority: Path | None = None,
+        /,
         **settings: str,
     ) -> None:
         self.port = port
@@ -83,7 +84,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    data: Path, profile: str = "instant", authority: Path | None = None, **settings: str
+    data: Path, profile: str = "instant", authority: Path | None = None, /, **settings: str
 ) -> Iterator[Up]:
     """A `parley up` that is ready; it is stopped at the end of the block."""
     started = Up(data, free_port(), profile, authority, **settings)
