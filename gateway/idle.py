@@ -7,15 +7,14 @@ from dataclasses import dataclass
 class Idle:
     """Waits for the user after an answer was played out.
 
-    Times are seconds of any clock that does not go back, positions samples of the session.
+    Times are seconds of any clock that does not go back.
     """
 
     _from_s: float | None = None
-    _since: int = 0
 
-    def begin(self, from_s: float, since: int) -> None:
-        """The answer will be over at `from_s`, when the user's audio is at about `since`."""
-        self._from_s, self._since = from_s, since
+    def begin(self, from_s: float) -> None:
+        """The answer will be over at `from_s`."""
+        self._from_s = from_s
 
     def end(self) -> None:
         """Somebody speaks, or is about to."""
@@ -27,10 +26,10 @@ class Idle:
             return None
         return self._from_s + timeout_ms / 1000
 
-    def take(self, now_s: float, timeout_ms: int | None) -> int | None:
-        """Since which sample the user has been silent for too long, once; None: not yet."""
+    def take(self, now_s: float, timeout_ms: int) -> bool:
+        """Whether the user has been silent for too long; true once."""
         due_at_s = self.due_at_s(timeout_ms)
         if due_at_s is None or now_s < due_at_s:
-            return None
+            return False
         self._from_s = None
-        return self._since
+        return True

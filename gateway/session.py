@@ -21,7 +21,7 @@ from gateway.playout import PlayoutError
 from gateway.restore import Restored
 from gateway.voice import Voice
 from gateway.wanted import Wanted
-from shared.audio import AudioError, Int16
+from shared.audio import SAMPLE_RATE, AudioError, Int16
 from shared.broker import Pipe
 from shared.ids import now_ms
 from shared.lanes import LaneWriter
@@ -201,7 +201,7 @@ class Session:
         if answer is None or not answer.finished:
             return None
         now_s = self._clock()
-        self._idle.begin(now_s + answer.unheard_s(now_s), self.voice.at)
+        self._idle.begin(now_s + answer.unheard_s(now_s))
         return await self._end(answer, answer.natural_end, answer.whole())
 
     async def left_over(self) -> list[ClientEvent]:
@@ -248,9 +248,10 @@ class Session:
         return detection.idle_timeout_ms if detection else None
 
     def _time_out(self) -> None:
-        since = self._idle.take(self._clock(), self._patience_ms)
-        if since is not None:
-            self.voice.append("timeout", since=since)
+        patience_ms = self._patience_ms
+        if patience_ms is not None and self._idle.take(self._clock(), patience_ms):
+            since = self.voice.at - patience_ms * SAMPLE_RATE // 1000
+            self.voice.append("timeout", since=max(since, 0))
 
     def _due(self) -> list[AudioOut]:
         answer = self._answer

@@ -164,6 +164,9 @@ class _WebSocket(WebSocketsSansIOProtocol):
         self._linger()
 
     def handle_parser_exception(self) -> None:
+        if self.conn.close_sent is None:  # its handshake was not answered: there is none to close
+            self.transport.abort()
+            return
         super().handle_parser_exception()
         self._linger()
 

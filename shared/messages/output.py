@@ -139,7 +139,9 @@ class OutputCleared(Message, frozen=True, tag="output_cleared"):
 
 
 class Configured(Message, frozen=True, tag="configured"):
-    """The session's configuration was replaced, as asked."""
+    """The session's configuration was replaced, as asked; `protocol` as in `SessionConfig`."""
+
+    protocol: str = ""
 
 
 class ItemAdded(Message, frozen=True, tag="item_added"):

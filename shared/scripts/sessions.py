@@ -77,7 +77,8 @@ async def configure(
     Here and below `request` is the number of the client's request: one that was carried out
     before is "ok" and does nothing. 0 is no request.
     """
-    arguments = [*_admission(hold, request), encode(config), encode(Configured())]
+    shown = Configured(protocol=config.protocol)
+    arguments = [*_admission(hold, request), encode(config), encode(shown)]
     return await _run(pipe, "configure", [hold.keys.state, hold.keys.out], arguments)
 
 

@@ -176,9 +176,19 @@ def test_a_response_that_ends_before_its_text_has_used_nothing() -> None:
 
 def test_audio_goes_out_in_the_format_that_was_chosen() -> None:
     samples = mulaw_decode(bytes(range(100)))
-    event = view(CREATED, output="audio/pcmu").audio(samples)
+    created = msgspec.structs.replace(CREATED, output_rate=8_000)
+    event = view(created, output="audio/pcmu").audio(samples)
     check(event)
     assert base64.b64decode(event["delta"]) == bytes(range(100))
+
+
+def test_audio_that_was_made_for_another_format_is_shown_as_what_it_is() -> None:
+    samples = mulaw_decode(bytes(range(100)))
+    created = msgspec.structs.replace(CREATED, output_rate=8_000)
+    response = view(created, output="audio/pcm")  # since a moment ago
+    [event] = response.created()
+    assert event["response"]["audio"]["output"]["format"] == {"type": "audio/pcmu"}
+    assert base64.b64decode(response.audio(samples)["delta"]) == bytes(range(100))
 
 
 @pytest.mark.parametrize(
@@ -302,7 +312,8 @@ def test_a_response_aside_is_none_of_the_conversation_s() -> None:
         "audio": {"output": {"format": {"type": "audio/pcmu"}, "voice": "alloy"}},
         "metadata": {"topic": "tea"},
     }
-    created = msgspec.structs.replace(CREATED_TEXT, aside=True, protocol=json.dumps(shown))
+    asked = {"aside": True, "protocol": json.dumps(shown), "output_rate": 8_000}
+    created = msgspec.structs.replace(CREATED_TEXT, **asked)
     response = view(created)
     events = [
         *response.created(),

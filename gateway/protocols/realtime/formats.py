@@ -36,6 +36,11 @@ FORMATS = {
 }
 
 
+def of_rate(rate: int) -> str:
+    """The name of the first format of that rate, in Hz."""
+    return next(name for name, found in FORMATS.items() if found.rate == rate)
+
+
 TICKS = 48_000
 """Units of a second in which samples of every format, and milliseconds, are whole numbers."""
 

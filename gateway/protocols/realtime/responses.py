@@ -10,7 +10,7 @@ from gateway.happenings import ResponseEnded
 from gateway.protocols.realtime import items
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.events import Event, event
-from gateway.protocols.realtime.formats import FORMATS
+from gateway.protocols.realtime.formats import FORMATS, described, of_rate
 from shared.audio import Int16
 from shared.messages import FunctionCall, Item, ItemStatus, Part, ResponseCreated, TextDelta
 
@@ -36,7 +36,10 @@ class ResponseView:
         self._conversation_id = None if created.aside else conversation_id
         self._shown = json.loads(created.protocol) if created.protocol else _usual(configuration)
         self._shown["output_modalities"] = [created.modality]
-        self._format = FORMATS[self._shown["audio"]["output"]["format"]["type"]]
+        output = self._shown["audio"]["output"]
+        if FORMATS[output["format"]["type"]].rate != created.output_rate:  # it changed meanwhile
+            output["format"] = described(of_rate(created.output_rate))
+        self._format = FORMATS[output["format"]["type"]]
         self._place = {
             "response_id": self.response_id,
             "item_id": self.item_id,

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.hub import RESUME_WITHIN_S, Resumed
 from gateway.protocols.realtime.effective import Configuration
@@ -34,19 +35,19 @@ def ticket(subprotocols: Sequence[str]) -> Ticket | None:
     return None
 
 
-def session_event(kind: str, session: Session, configuration: Configuration) -> Event:
-    """An event that shows the session's configuration."""
-    return event(kind, session={"id": session.keys.session_id, **configuration.shown})
+def session_event(kind: str, session: Session, shown: dict[str, Any]) -> Event:
+    """An event that shows the session, whose configuration is `shown`."""
+    return event(kind, session={"id": session.keys.session_id, **shown})
 
 
 def created(session: Session, configuration: Configuration, token: str) -> Event:
     """A session begins; with `token` it can be resumed."""
-    greeting = session_event("session.created", session, configuration)
+    greeting = session_event("session.created", session, configuration.shown)
     greeting["session"]["parley"] = {"resume": {"token": token, "within_s": RESUME_WITHIN_S}}
     return greeting
 
 
 def resumed(session: Session, configuration: Configuration, state: Resumed) -> Event:
     """The session goes on; the client sends again what is not in it."""
-    greeting = session_event("parley.session.resumed", session, configuration)
+    greeting = session_event("parley.session.resumed", session, configuration.shown)
     return {**greeting, "requests": state.requests, "audio_ms": state.audio_ms}

@@ -111,8 +111,8 @@ class Showing:
         """What became of the client's requests."""
         match happened:
             case Configured():
-                configuration = self._configuration()
-                return [resuming.session_event("session.updated", self._session, configuration)]
+                shown = json.loads(happened.protocol)
+                return [resuming.session_event("session.updated", self._session, shown)]
             case ItemAdded():
                 previous = self._add(happened.item.item_id, happened.after)
                 return outgoing.item_added(happened, previous)

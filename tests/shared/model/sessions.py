@@ -58,7 +58,7 @@ class SessionScripts(State):
             return session
         session.config = config
         session.requests = max(session.requests, request)
-        self.show(hold.keys, [Configured()])
+        self.show(hold.keys, [Configured(protocol=config.protocol)])
         return "ok"
 
     def add_item(
