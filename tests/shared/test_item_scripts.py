@@ -1,5 +1,7 @@
 """The scripts of a conversation's items: what a client adds, changes and takes out."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from shared.broker import Pipe, fields_of
@@ -82,11 +84,14 @@ async def test_a_request_that_is_sent_again_is_carried_out_once(
     job = SttJob(session_id=session.session_id, item_id="one", turn=1, pcm=b"")
     cut = Truncated(item_id="one", audio_end_ms=10)
     told = ItemRetrieved(item=said("one"))
-    for _ in range(2):
-        assert await sessions.add_item(pipe, hold, said("one"), job=job, request=1) == "ok"
-        assert await sessions.replace_item(pipe, hold, said("one", "H"), cut, request=2) == "ok"
-        assert await sessions.tell(pipe, hold, told, request=3) == "ok"
-        assert await sessions.delete_item(pipe, hold, "one", request=4) == "ok"
+    requests: list[Callable[[], Awaitable[str]]] = [
+        lambda: sessions.add_item(pipe, hold, said("one"), job=job, request=1),
+        lambda: sessions.replace_item(pipe, hold, said("one", "H"), cut, request=2),
+        lambda: sessions.tell(pipe, hold, told, request=3),
+        lambda: sessions.delete_item(pipe, hold, "one", request=4),
+    ]
+    for request in requests:
+        assert [await request(), await request()] == ["ok", "ok"]
     added = ItemAdded(item=said("one"))
     shown = [added, cut, told, ItemDeleted(item_id="one")]
     assert await everything_shown(pipe, session) == shown

@@ -155,9 +155,11 @@ async def test_a_response_that_was_cancelled_while_it_waited_is_not_written(
     assert await sessions.interrupt(pipe, held(session)) == "ok"
     meant = aside.response_id
     assert await sessions.interrupt(pipe, held(session), response_id=meant) == "ok"
-    # and begun again, as after a lost reply, it is written once
-    assert await sessions.create_response(pipe, held(session), cancelled) == "ok"
     await transcribe(pipe, session, said)
+    assert await jobs_of(pipe, "llm") == []
+    # begun again, as after a lost reply, it is written once
+    assert await sessions.create_response(pipe, held(session), cancelled) == "ok"
+    await transcribe(pipe, session, await say(pipe, session))
     assert await jobs_of(pipe, "llm") == [cancelled.job]
 
 
@@ -273,9 +275,9 @@ async def test_only_the_response_aside_that_is_named_is_cancelled(
         await begin(pipe, session, aside=aside) for aside in (False, True, True)
     ]
     then = [OutputCleared(response_id=first.response_id)]
-    for status in ("ok", "idle"):
+    for status, request in (("ok", 1), ("ok", 1), ("idle", 2)):
         assert status == await sessions.interrupt(
-            pipe, held(session), response_id=first.response_id, then=then
+            pipe, held(session), response_id=first.response_id, then=then, request=request
         )
     cancelled = Interrupted(reason="client_cancelled", response_id=first.response_id)
     assert (await shown(pipe, session))[3:] == [cancelled, *then]

@@ -38,7 +38,8 @@ class GatewayMachine(ScriptMachine):
     """Gateways and two sessions, each with a response; subclasses say who else does what."""
 
     def open_both(self, crowded: bool) -> None:
-        """Both sessions begin, the second with a conversation that is almost full if `crowded`."""
+        """Both sessions begin, the first with responses aside, the second with a conversation that
+        is full if `crowded`."""
         self.made = 0
         self.requests = 0
         self.serving: dict[str, Attachment] = {}
@@ -49,13 +50,14 @@ class GatewayMachine(ScriptMachine):
             self.attach(session, SessionConfig())
         if crowded:
             self.fill(SESSIONS[1])
-        for session in SESSIONS:
-            hold, response = self.serving[session.session_id], self.response(session)
+        spoken = [self.response(session) for session in SESSIONS]
+        for response in [*spoken, *(self.response(SESSIONS[0], aside=True) for _ in range(3))]:
+            hold = self.serving[response.job.session_id]
             self.call(sessions, "create_response", hold, response, request=self.request())
 
     def fill(self, session: SessionKeys) -> None:
-        """Puts so much into a conversation that little more fits."""
-        items = [Item.of(f"old_{n}", "user", str(n)) for n in range(ITEMS - 1)]
+        """Puts so much into a conversation that no more fits."""
+        items = [Item.of(f"old_{n}", "user", str(n)) for n in range(ITEMS)]
         talk = self.oracle.talk(session)
         for item in items:
             self.oracle.put(talk, item)
@@ -100,7 +102,7 @@ class GatewayMachine(ScriptMachine):
 
     def gateway(self, data: st.DataObject) -> None:
         """One of the things that gateways do, the usual ones more often."""
-        usual = [self.create_response, self.end_response, self.add, self.add, self.change]
+        usual = [self.create_response, self.end_response, self.add, self.change, self.change]
         others = [self.open, self.resume, self.interrupt, self.interrupt, self.vanish, self.touch]
         data.draw(st.sampled_from(usual) | st.sampled_from(others))(data)
 
@@ -140,7 +142,7 @@ class GatewayMachine(ScriptMachine):
     def change(self, data: st.DataObject) -> None:
         """Something else that a client asks for."""
         hold, request = self.hold(data), self.request()
-        match data.draw(st.sampled_from(["configure", "replace", "delete", "tell"])):
+        match data.draw(st.sampled_from(["configure", "replace", "delete", "delete", "tell"])):
             case "configure":
                 config = SessionConfig(voice=self.new("voice"))
                 self.call(sessions, "configure", hold, config, request=request)
@@ -157,7 +159,7 @@ class GatewayMachine(ScriptMachine):
     def known(self, data: st.DataObject, hold: Attachment) -> str:
         """An item of the conversation or, now and then, any name."""
         order = self.oracle.talk(hold.keys).order
-        return data.draw(a_name | st.sampled_from(order[:3] + order[-3:]) if order else a_name)
+        return data.draw(a_name if not order or data.draw(seldom) else st.sampled_from(order))
 
     def add(self, data: st.DataObject) -> None:
         hold, item_id = self.hold(data), data.draw(a_name | st.just(self.new("item")))
