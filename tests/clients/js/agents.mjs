@@ -43,22 +43,29 @@ let heard = '';
 let answer = '';
 let audioBytes = 0;
 
+function arrive(event) {
+  arrived.push(event);
+  wake();
+}
+
 session.on('transport_event', (event) => {
   trace(event);
+  arrive(event);
+});
+session.on('audio', ({ data }) => arrive({ type: 'audio', bytes: data.byteLength }));
+session.on('error', (error) => problems.push(JSON.stringify(error)));
+for (const kind of ['agent_tool_start', 'agent_tool_end', 'audio_interrupted', 'audio_stopped']) {
+  session.on(kind, () => kinds.add(kind));
+}
+
+function note(event) {
   if (event.type === 'conversation.item.input_audio_transcription.completed') {
     heard = event.transcript;
   } else if (event.type === 'response.output_audio_transcript.delta') {
     answer += event.delta;
+  } else if (event.type === 'audio') {
+    audioBytes += event.bytes;
   }
-  arrived.push(event);
-  wake();
-});
-session.on('audio', (event) => {
-  audioBytes += event.data.byteLength;
-});
-session.on('error', (error) => problems.push(JSON.stringify(error)));
-for (const kind of ['agent_tool_start', 'agent_tool_end', 'audio_interrupted', 'audio_stopped']) {
-  session.on(kind, () => kinds.add(kind));
 }
 
 /** The next event of each of these kinds from the server, in whichever order. */
@@ -67,6 +74,7 @@ async function allOf(...wanted) {
   while (Object.keys(came).length < wanted.length) {
     while (arrived.length === 0) await new Promise((resolve) => (wake = resolve));
     const event = arrived.shift();
+    note(event);
     if (wanted.includes(event.type)) came[event.type] ??= event;
   }
   return wanted.map((kind) => came[kind]);
