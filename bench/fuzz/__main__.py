@@ -26,7 +26,9 @@ from bench.fuzz.report import footprint_table, totals
 from bench.fuzz.tally import Tally
 from cli.broker import find_server
 
-console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
+console = Console(
+    width=None if sys.stdout.isatty() else 120, highlight=False, markup=False, emoji=False
+)
 
 
 def main(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from shared.keys import Keyspace
 from shared.scripts import SESSION_TTL_S
 from shared.settings import settings
 
+_EPHEMERAL = re.compile(r"parley:(secret:|\{access:.*\}:secrets$)")
 _POLL_S = 0.5
 # Keys of a session whose client vanished expire; a VAD worker finds out within half a minute.
 _GONE_S = SESSION_TTL_S + 40.0
@@ -121,6 +123,7 @@ async def run(plan: Plan, folder: Path, binary: Path, tell: Callable[[str], None
 async def _beside(host: str, view: BrokerView, plan: Plan, outcome: Outcome) -> AsyncIterator[None]:
     """Neighbours talk alone for a while, and then beside what happens in the block."""
     neighbours = Neighbours(f"ws://{host}", view, plan.seed, outcome.tally.wrong)
+    outcome.tally.neighbours_ids = lambda: neighbours.ids
     enough = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(plan.neighbours):
@@ -145,12 +148,16 @@ async def _settle(system: System, before: dict[str, Footprint], neighbours: int)
 
 
 async def _nothing_is_left(view: BrokerView, tally: Tally) -> None:
+    async def left() -> list[str]:
+        # ephemeral keys last for as long as they were asked for
+        return [each for each in await view.left_behind() if not _EPHEMERAL.match(each)]
+
     async def nothing() -> bool:
-        return not await view.left_behind()
+        return not await left()
 
     if not await _until(nothing, _GONE_S):
-        for left in await view.left_behind():
-            tally.wrong("left in the broker", left)
+        for each in await left():
+            tally.wrong("left in the broker", each)
 
 
 def _check_files(before: dict[str, Footprint], after: dict[str, Footprint], tally: Tally) -> None:

@@ -29,6 +29,21 @@ class Neighbours:
     waits_s: list[float] = field(default_factory=list)
     turns: int = 0
     _number: int = 0
+    _talking: list[Conversation] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the sessions that are being talked in now, their responses and items."""
+        records = [conversation.record for conversation in self._talking]
+        return [
+            named
+            for record in records
+            for named in (
+                record.session_id,
+                *(response.response_id for response in record.responses),
+                *(item.item_id for item in record.items),
+            )
+        ]
 
     async def talk(self, enough: asyncio.Event) -> None:
         """One session after another; `enough` ends it after the one at hand."""
@@ -36,7 +51,9 @@ class Neighbours:
             self._number += 1
             turns = script(self.seed, self._number, _TURNS_EACH, _PAUSE_S)
             conversation = Conversation(self.url, self._number, turns, self._voice)
+            self._talking.append(conversation)
             await conversation.run(self.view.history)
+            self._talking.remove(conversation)
             self._judge(conversation)
 
     def _voice(self, turn: Turn) -> Int16:

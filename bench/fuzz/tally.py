@@ -24,7 +24,14 @@ class Tally:
     connections: int = 0
     problems: Counter[str] = field(default_factory=Counter)
     ids: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    """Of items, responses and sessions that were seen anywhere, for others to name."""
+    """Of items and responses that were seen by those who throw, for others of them to name."""
+    neighbours_ids: Callable[[], list[str]] = list
+    """Of items, responses and sessions that neighbours have now."""
+
+    @property
+    def known(self) -> list[str]:
+        """All ids that may be named."""
+        return [*self.ids, *self.neighbours_ids()]
 
     def throw(self, frame: Frame) -> None:
         """Counts a frame that is thrown."""

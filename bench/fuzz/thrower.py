@@ -175,7 +175,7 @@ async def _connection(
             thrower = Thrower(socket, tally)
             going = True
             while going and dice.random() < _GOES_ON:
-                going = await thrower.throw(burst(dice, [*tally.ids]))
+                going = await thrower.throw(burst(dice, tally.known))
             if dice.random() < 0.5:
                 socket.transport.abort()
                 return thrower.ticket

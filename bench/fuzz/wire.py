@@ -17,6 +17,18 @@ _READ = 65_536
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 _PATHS = ["/v1/realtime", "/v1/realtime", "/ws", "//ws", "/v1/realtime/", "/", "/%00", f"/{MARK}"]
+_HEADERS = [
+    "Host",
+    "Upgrade",
+    "Connection",
+    "Sec-WebSocket-Version",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Extensions",
+    "Authorization",
+    "Origin",
+]
+_VALUES = ["", MARK, "x" * 5_000, ", ,,", "\x00", "parley-resume...", "http://[", "Bearer \xff"]
 _BEGINNINGS = [
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -45,7 +57,8 @@ def request(dice: random.Random, host: str) -> tuple[bytes, int]:
             at = dice.randrange(len(beginning))
             return beginning[:at] + dice.randbytes(3) + beginning[at:], 1
         case 2:
-            return _handshake(dice, host, wrong=True), 1
+            wrong = {dice.choice(_HEADERS): dice.choice(_VALUES)}
+            return handshake(host, dice.choice(_PATHS), **wrong), 1
         case _:
             return beginning, 1
 
@@ -64,10 +77,12 @@ def frames(dice: random.Random, host: str) -> tuple[bytes, int]:
     """A good handshake and frames of which the last ones break the protocol, and how many."""
     number = dice.randrange(1, 8)
     good = [_frame(_TEXT, b'{"type":"fuzz"}') for _ in range(number - 1)]
-    return b"".join([_handshake(dice, host), *good, dice.choice(_BREAKS)(dice)]), number
+    path = dice.choice(["/v1/realtime", "/ws"])
+    return b"".join([handshake(host, path), *good, dice.choice(_BREAKS)(dice)]), number
 
 
-def _handshake(dice: random.Random, host: str, *, wrong: bool = False) -> bytes:
+def handshake(host: str, path: str = "/v1/realtime", **others: str) -> bytes:
+    """A request for a WebSocket, with other headers than it should have."""
     headers = {
         "Host": host,
         "Upgrade": "websocket",
@@ -75,14 +90,8 @@ def _handshake(dice: random.Random, host: str, *, wrong: bool = False) -> bytes:
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
         "Sec-WebSocket-Protocol": "realtime",
+        **others,
     }
-    path = dice.choice(["/v1/realtime", "/ws"])
-    if wrong:
-        path = dice.choice(_PATHS)
-        name = dice.choice([*headers, "Authorization", "Origin", "Sec-WebSocket-Extensions"])
-        headers[name] = dice.choice(
-            ["", MARK, "x" * 5_000, ", ,,", "\x00", "parley-resume...", "http://[", "Bearer \xff"]
-        )
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 

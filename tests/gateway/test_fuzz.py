@@ -89,6 +89,20 @@ async def test_a_request_that_breaks_off_in_its_body_is_refused(served: Gateway,
     writer.close()
 
 
+async def test_frames_may_break_the_protocol_before_the_handshake_is_answered(
+    served: Gateway,
+) -> None:
+    address, _, port = served.host.partition(":")
+    for turns in range(30):
+        reader, writer = await asyncio.open_connection(address, int(port))
+        writer.write(wire.handshake(served.host))
+        for _ in range(turns):  # of the event loop, of which the answer needs a few
+            await asyncio.sleep(0)
+        writer.write(b"\xff" * 20)
+        await reader.read(1)
+        writer.transport.abort()
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -122,6 +136,7 @@ async def test_a_session_beside_them_notices_nothing(neighbourly: Gateway, pipe:
     config = neighbourly.hub.settings
     view = BrokerView(pipe, Keyspace(config.shards, config.lanes))
     neighbours = Neighbours(f"ws://{neighbourly.host}", view, 1, tally.wrong)
+    tally.neighbours_ids = lambda: neighbours.ids
     talking = asyncio.create_task(neighbours.talk(enough))
     plan = Plan(seed=1, frames=FRAMES, throwers=4, rounds=1, neighbours=1, alone_s=0)
     await campaign.throw(neighbourly.host, plan, tally, FRAMES)
