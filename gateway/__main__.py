@@ -48,6 +48,8 @@ def server(config: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
+    # uvicorn raises the signal again once it has stopped in good order
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         config = settings()
     except ValidationError as error:
@@ -57,8 +59,6 @@ def main() -> None:
     logs.set_up("gateway", config.log_level)
     _say_who_gets_in(config)
     gateway = server(config)
-    # uvicorn raises the signal again once it has stopped in good order
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         gateway.run()
     if not gateway.started:

@@ -42,6 +42,7 @@ class Process:
     pid: int = 0
     """0 while it is not running."""
     started_s: float = 0.0
+    _silent_until: int = 0
     _allowed: set[int] = field(default_factory=set)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: bool = False
@@ -50,6 +51,7 @@ class Process:
         """Runs it, again and again until `stop`."""
         while not self._stopping:
             with self.log.open("ab") as log:
+                self._silent_until = log.tell()
                 process = await asyncio.create_subprocess_exec(
                     *self.command, env=self.env, stdout=log, stderr=log, start_new_session=True
                 )
@@ -66,8 +68,10 @@ class Process:
 
     @property
     def grown_up(self) -> bool:
-        """Whether it has been running long enough to be struck."""
-        return bool(self.pid) and time.monotonic() - self.started_s > _GROWN_UP_S
+        """Whether it has been running long enough to be struck, and has said something: until
+        then it may still be loading, and any signal ends it."""
+        old = time.monotonic() - self.started_s > _GROWN_UP_S
+        return bool(self.pid) and old and self.log.stat().st_size > self._silent_until
 
     async def grows_up(self) -> None:
         """Waits until it has been running for long enough to be at work, if it ever is."""
