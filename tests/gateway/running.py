@@ -44,8 +44,9 @@ def instant(redis_url: str) -> Settings:
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged as an error."""
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    """What was logged as an error, before the test, in it or since."""
+    records = [r for phase in ("setup", "call", "teardown") for r in caplog.get_records(phase)]
+    return [record.getMessage() for record in records if record.levelno >= logging.ERROR]
 
 
 @dataclass

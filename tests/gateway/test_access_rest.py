@@ -1,11 +1,12 @@
 """The HTTP endpoints, asked by the official client."""
 
 import asyncio
+import contextlib
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import openai
@@ -19,6 +20,8 @@ from tests.gateway.access import ADA, BOB, bearer, connected, keyed, refused
 from tests.gateway.running import Gateway, gateway, instant
 from tests.stages import until
 
+Client = Callable[[Gateway, str], AsyncOpenAI]
+
 
 @pytest.fixture
 async def locked(redis_url: str) -> AsyncIterator[Gateway]:
@@ -27,8 +30,18 @@ async def locked(redis_url: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-def client(served: Gateway, key: str) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=f"http://{served.host}/v1", api_key=key, max_retries=0)
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """Makes the official client; it is closed with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        def made(served: Gateway, key: str) -> AsyncOpenAI:
+            url = f"http://{served.host}/v1"
+            opened = AsyncOpenAI(base_url=url, api_key=key, max_retries=0)
+            stack.push_async_callback(opened.close)
+            return opened
+
+        yield made
 
 
 async def posted(served: Gateway, key: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -46,7 +59,7 @@ async def posted(served: Gateway, key: str, body: bytes) -> tuple[int, dict[str,
     return await asyncio.to_thread(post)
 
 
-async def test_models_and_voices(locked: Gateway) -> None:
+async def test_models_and_voices(locked: Gateway, client: Client) -> None:
     bob = client(locked, BOB)
     name = locked.hub.settings.llm_model
     assert [model.id async for model in bob.models.list()] == [name]
@@ -57,7 +70,7 @@ async def test_models_and_voices(locked: Gateway) -> None:
     assert [voice["id"] for voice in voices["data"]] == [locked.hub.settings.tts_voice]
 
 
-async def test_what_there_is_not_is_an_error_like_others(locked: Gateway) -> None:
+async def test_what_there_is_not_is_an_error_like_others(locked: Gateway, client: Client) -> None:
     bob = client(locked, BOB)
     with pytest.raises(openai.NotFoundError) as refusal:
         await bob.get("/files", cast_to=object)
@@ -68,7 +81,7 @@ async def test_what_there_is_not_is_an_error_like_others(locked: Gateway) -> Non
     assert wrong_method.value.code == "method_not_allowed"
 
 
-async def test_without_a_key_nothing_is_told(locked: Gateway) -> None:
+async def test_without_a_key_nothing_is_told(locked: Gateway, client: Client) -> None:
     for path in ("/models", "/models/x", "/voices"):
         with pytest.raises(openai.AuthenticationError, match="not valid") as refusal:
             await client(locked, "wrong").get(path, cast_to=object)
@@ -77,7 +90,7 @@ async def test_without_a_key_nothing_is_told(locked: Gateway) -> None:
     assert (status, answer["error"]["code"]) == (401, "invalid_api_key")
 
 
-async def test_requests_over_http_count(locked: Gateway) -> None:
+async def test_requests_over_http_count(locked: Gateway, client: Client) -> None:
     ada = client(locked, ADA)
     asked = await asyncio.gather(*(ada.models.list() for _ in range(20)), return_exceptions=True)
     refusals = [answer for answer in asked if isinstance(answer, openai.RateLimitError)]
@@ -86,7 +99,7 @@ async def test_requests_over_http_count(locked: Gateway) -> None:
     assert int(refusals[0].response.headers["Retry-After"]) > 0
 
 
-async def test_pages_of_other_origins_learn_nothing(redis_url: str) -> None:
+async def test_pages_of_other_origins_learn_nothing(redis_url: str, client: Client) -> None:
     settings = instant(redis_url).model_copy(update={"origins": ("https://app.example",)})
     async with gateway(settings) as served:
         anybody = client(served, "any")
@@ -101,7 +114,7 @@ async def test_pages_of_other_origins_learn_nothing(redis_url: str) -> None:
 
 
 async def test_an_ephemeral_key_opens_sessions_of_its_configuration(
-    locked: Gateway, pipe: Pipe
+    locked: Gateway, pipe: Pipe, client: Client
 ) -> None:
     session: Any = {"type": "realtime", "instructions": "Whisper.", "output_modalities": ["text"]}
     made = await client(locked, ADA).realtime.client_secrets.create(session=session)
@@ -128,7 +141,7 @@ async def free(pipe: Pipe) -> bool:
     return not await pipe.command("EXISTS", AccessKeys("ada").sessions)
 
 
-async def test_an_ephemeral_key_for_transcription(locked: Gateway) -> None:
+async def test_an_ephemeral_key_for_transcription(locked: Gateway, client: Client) -> None:
     session: Any = {
         "type": "transcription",
         "audio": {"input": {"transcription": {"model": "whisper-1", "language": "en"}}},
@@ -141,7 +154,7 @@ async def test_an_ephemeral_key_for_transcription(locked: Gateway) -> None:
     assert created["audio"]["input"]["transcription"]["language"] == "en"
 
 
-async def test_an_ephemeral_key_expires(locked: Gateway, pipe: Pipe) -> None:
+async def test_an_ephemeral_key_expires(locked: Gateway, pipe: Pipe, client: Client) -> None:
     made = await client(locked, BOB).realtime.client_secrets.create(
         expires_after={"anchor": "created_at", "seconds": 10}
     )
@@ -156,12 +169,12 @@ async def test_an_ephemeral_key_expires(locked: Gateway, pipe: Pipe) -> None:
     assert (await refused(locked, bearer(made.value))).status == 401
 
 
-async def test_an_ephemeral_key_makes_no_further_ones(locked: Gateway) -> None:
+async def test_an_ephemeral_key_makes_no_further_ones(locked: Gateway, client: Client) -> None:
     made = await client(locked, BOB).realtime.client_secrets.create()
     assert (await posted(locked, made.value, b"{}"))[0] == 403
 
 
-async def test_without_keys_it_works_too(redis_url: str) -> None:
+async def test_without_keys_it_works_too(redis_url: str, client: Client) -> None:
     async with gateway(instant(redis_url)) as served:
         session: Any = {"type": "realtime", "instructions": "Sing."}
         made = await client(served, "any").realtime.client_secrets.create(session=session)
