@@ -44,12 +44,20 @@ def check_page(connection: HTTPConnection, settings: Settings) -> None:
     origin = connection.headers.get("origin")
     if origin is None or {"*", origin} & {*settings.origins}:
         return
-    if urlsplit(origin).netloc.lower() != host.lower():
+    if _authority(origin) != host.lower():
         raise Denied(
             403,
             "pages of this origin may not connect: PARLEY_ORIGINS names those that may",
             "invalid_origin",
         )
+
+
+def _authority(origin: str) -> str | None:
+    """Host and port of an origin; None if it is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

@@ -89,6 +89,13 @@ async def test_a_request_that_breaks_off_in_its_body_is_refused(served: Gateway,
     writer.close()
 
 
+@pytest.mark.parametrize("origin", ["http://[", "http://]:1", "\x00", ""])
+async def test_an_origin_that_is_no_address_may_not_connect(served: Gateway, origin: str) -> None:
+    data = wire.handshake(served.host, Origin=origin)
+    answer = await wire.throw(served.host, data, random.Random(3))
+    assert answer.split(b" ")[1] in (b"400", b"403")
+
+
 async def test_frames_may_break_the_protocol_before_the_handshake_is_answered(
     served: Gateway,
 ) -> None:
