@@ -20,7 +20,7 @@ test: $(VENV)/installed-test $(CLIENTS)/installed-light
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile
 
 # Every client that Parley is tested with, the ones with large packages too.
 clients: $(VENV)/installed-test $(CLIENTS)/installed-light $(CLIENTS)/installed-heavy
