@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from gateway.access import Denied
 from gateway.hub import Hub, Unavailable
 from gateway.protocols.realtime.effective import Configuration
-from gateway.protocols.realtime.errors import ProtocolError
+from gateway.protocols.realtime.errors import ProtocolError, field
 from gateway.protocols.realtime.incoming import SessionUpdate, parse
 from shared.heartbeat import Offers
 from shared.ids import new_id
@@ -141,7 +141,7 @@ def _wanted(body: bytes) -> _SecretRequest:
         return _SecretRequest.model_validate_json(body or b"{}")
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        param = ".".join(map(str, first["loc"])) or None
+        param = field(first["loc"]) or None
         message = f"{param or 'the body'}: {first['msg']}"
         raise ProtocolError(message, param=param) from error
 
