@@ -57,7 +57,7 @@ def test_another_model_is_refused(name: str) -> None:
 TRANSCRIBERS = names(AudioTranscription.model_fields["model"].annotation)
 
 
-@pytest.mark.parametrize("name", [*(set(TRANSCRIBERS) - {"gpt-4o-transcribe-diarize"}), "tiny"])
+@pytest.mark.parametrize("name", [*sorted({*TRANSCRIBERS} - {"gpt-4o-transcribe-diarize"}), "tiny"])
 def test_every_transcription_model_of_the_package_stands_for_the_one_here(name: str) -> None:
     assert Catalog(SETTINGS).transcriber(name, "model") == name
 
