@@ -7,11 +7,14 @@ ROUND_S = 0.3
 """How often leases are renewed, and what others left is looked for."""
 
 
-class Standstill:
-    """Notices when this process or the broker stood still for longer than a lease.
+# The others' leases may have been renewed a round before this process saw the broker last, and
+# will be a round after it sees it again.
+_STILL_S = LEASE_MS / 1000 - 2 * ROUND_S
 
-    Everybody's leases have run out then, though their owners live: they get the time of another
-    one to renew them before anything is taken from them.
+
+class Standstill:
+    """Notices when this process or the broker stood still for so long that leases may have run out
+    whose owners live: they get the time of another one to renew them before anything is taken.
     """
 
     def __init__(self) -> None:
@@ -21,7 +24,7 @@ class Standstill:
     def over(self) -> bool:
         """Whether what looks abandoned is abandoned; asked in each round, after a reply."""
         now_s = time.monotonic()
-        if now_s - self._seen_s > LEASE_MS / 1000:
+        if now_s - self._seen_s > _STILL_S:
             self._until_s = now_s + LEASE_MS / 1000
         self._seen_s = now_s
         return now_s >= self._until_s

@@ -60,6 +60,12 @@ class Sentinels:
         self._processes[port].kill()
         self._processes[port].wait()
 
+    def replicated(self) -> bool:
+        """Whether the replica has all that the master has."""
+        with self.client(self.master) as master, self.client(self.replica) as replica:
+            there = master.info("replication")["master_repl_offset"]
+            return bool(replica.info("replication")["slave_repl_offset"] == there)
+
     def start(self, port: int) -> None:
         """Starts a server with what its folder holds of it."""
         self._run(port, _SERVER)
