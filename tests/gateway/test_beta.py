@@ -2,84 +2,22 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Set
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.beta.realtime import RealtimeClientEvent, RealtimeServerEvent
-from pydantic import BaseModel, ValidationError
 
 from gateway.protocols.realtime import beta
 from gateway.protocols.realtime.asked import asked
 from gateway.protocols.realtime.beta import from_ga, to_ga
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError
-from gateway.protocols.realtime.incoming import ResponseCreate, SessionUpdate, parse
+from gateway.protocols.realtime.incoming import ResponseCreate, parse
 from shared.messages import NamedTool, SessionConfig, TurnDetection
-from shared.settings import Settings
+from tests.gateway.beta_events import CLIENT, LOOK_UP, SETTINGS, echoed, sent, shown, updated
 
 Json = dict[str, Any]
-
-SETTINGS = Settings(instructions="Be kind.", tts_voice="joe", silence_ms=400)
-LOOK_UP = {"type": "function", "name": "look_up", "description": "d", "parameters": {}}
-
-
-def members(union: Any) -> Iterator[type[BaseModel]]:
-    for member in get_args(union):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            yield member
-        else:
-            yield from members(member)
-
-
-def defined(union: Any) -> dict[str, type[BaseModel]]:
-    """Events of the package by their type."""
-    return {get_args(model.model_fields["type"].annotation)[0]: model for model in members(union)}
-
-
-CLIENT = defined(RealtimeClientEvent)
-SERVER = defined(RealtimeServerEvent)
-
-
-def sent(event: Json) -> Any:
-    """A client's event of the beta, which the package defines, as today's protocol reads it."""
-    CLIENT[event["type"]].model_validate(event)
-    return parse(json.dumps(to_ga(event)))
-
-
-def shown(event: Json, *, but: Set[str] = frozenset()) -> list[Json]:
-    """The events of the beta for one of today's. The package defines all of them, but for the
-    fields named."""
-    events = from_ga(event)
-    for each in events:
-        assert unknown({"event_id": "event_1", **each}) == but
-    return events
-
-
-def unknown(event: Json) -> set[str]:
-    """The fields of a server's event that are not as the package has them."""
-    try:
-        SERVER[event["type"]].model_validate(event, extra="forbid")
-    except ValidationError as error:
-        return {".".join(map(str, problem["loc"])) for problem in error.errors()}
-    return set()
-
-
-def updated(configuration: Configuration, **fields: Any) -> Configuration:
-    request = sent({"type": "session.update", "session": fields})
-    assert isinstance(request, SessionUpdate)
-    return configuration.updated(request.session.model_dump(exclude_unset=True))
-
-
-def echoed(configuration: Configuration) -> Json:
-    """The session as a client of the beta sees it."""
-    session = {"id": "sess_1", **configuration.shown}
-    (event,) = shown({"type": "session.updated", "session": session}, but={"session.object"})
-    echo: Json = event["session"]
-    return echo
-
 
 # --- who asks for it ---
 
@@ -324,108 +262,6 @@ def test_the_assistant_s_words_have_another_name() -> None:
 def test_what_never_changed_is_left_alone(event: Json) -> None:
     assert to_ga(event) is event
     assert sent(event).type == event["type"]
-
-
-# --- what clients are shown ---
-
-PLACE = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
-SPOKEN = {
-    "id": "item_1",
-    "object": "realtime.item",
-    "type": "message",
-    "status": "completed",
-    "role": "assistant",
-    "content": [{"type": "output_audio", "transcript": "Hi."}],
-}
-
-
-@pytest.mark.parametrize(
-    ("today", "before"),
-    [
-        ("response.output_audio.delta", "response.audio.delta"),
-        ("response.output_audio_transcript.delta", "response.audio_transcript.delta"),
-        ("response.output_text.delta", "response.text.delta"),
-    ],
-)
-def test_pieces_of_an_answer_have_other_names(today: str, before: str) -> None:
-    assert shown({"type": today, "delta": "d", **PLACE}) == [
-        {"type": before, "delta": "d", **PLACE}
-    ]
-
-
-@pytest.mark.parametrize(
-    ("today", "before", "field"),
-    [
-        ("response.output_audio.done", "response.audio.done", {}),
-        (
-            "response.output_audio_transcript.done",
-            "response.audio_transcript.done",
-            {"transcript": "Hi."},
-        ),
-        ("response.output_text.done", "response.text.done", {"text": "Hi."}),
-    ],
-)
-def test_ends_of_an_answer_have_other_names(today: str, before: str, field: Json) -> None:
-    assert shown({"type": today, **PLACE, **field}) == [{"type": before, **PLACE, **field}]
-
-
-def test_an_item_is_created_once() -> None:
-    event = {"type": "conversation.item.added", "previous_item_id": None, "item": SPOKEN}
-    (created,) = shown(event)
-    assert created["type"] == "conversation.item.created"
-    assert created["item"]["content"] == [{"type": "audio", "transcript": "Hi."}]
-    assert shown({**event, "type": "conversation.item.done"}) == []
-
-
-def test_the_user_s_items_keep_their_words() -> None:
-    content = [{"type": "input_audio", "transcript": None}, {"type": "input_text", "text": "a"}]
-    item = {**SPOKEN, "role": "user", "content": content}
-    (created,) = shown({"type": "conversation.item.added", "item": item})
-    assert created["item"]["content"] == content
-
-
-def test_a_silence_that_ran_out_has_no_word() -> None:
-    assert from_ga({"type": "input_audio_buffer.timeout_triggered", "item_id": "a"}) == []
-
-
-def test_a_function_call_is_shown() -> None:
-    place = {"response_id": "resp_1", "item_id": "item_1", "output_index": 0, "call_id": "call_1"}
-    kind = "response.function_call_arguments"
-    (done,) = shown({"type": f"{kind}.done", "name": "look_up", "arguments": "{}", **place})
-    assert done == {"type": f"{kind}.done", "arguments": "{}", **place}
-    call = {"id": "item_1", "object": "realtime.item", "type": "function_call"}
-    call |= {"status": "completed", "name": "look_up", "call_id": "call_1", "arguments": "{}"}
-    added = {"type": "response.output_item.done", "response_id": "resp_1", "output_index": 0}
-    assert shown({**added, "item": call}) == [{**added, "item": call}]
-
-
-def test_a_response_is_flat() -> None:
-    response = {
-        "object": "realtime.response",
-        "id": "resp_1",
-        "status": "completed",
-        "status_details": None,
-        "output": [SPOKEN],
-        "conversation_id": "conv_1",
-        "output_modalities": ["audio"],
-        "max_output_tokens": "inf",
-        "audio": {
-            "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "ash"},
-        },
-        "usage": None,
-        "metadata": {"a": "b"},
-    }
-    (done,) = shown({"type": "response.done", "response": response})
-    flat = done["response"]
-    assert flat["modalities"] == ["audio", "text"]
-    assert (flat["output_audio_format"], flat["voice"]) == ("pcm16", "ash")
-    assert flat["output"][0]["content"] == [{"type": "audio", "transcript": "Hi."}]
-    assert response["output"] == [SPOKEN]
-
-
-def test_what_has_no_other_name_is_shown_as_it_is() -> None:
-    event = {"type": "input_audio_buffer.committed", "item_id": "a", "previous_item_id": None}
-    assert shown(event) == [event]
 
 
 # --- errors ---
