@@ -51,27 +51,11 @@ class Catalog:
 
     def model(self, name: str, param: str) -> str:
         """`name`; ProtocolError if it stands for no model here."""
-        own = self._settings.llm_model
-        if name != own and not _MODELS.fullmatch(name):
-            raise wrong(
-                param,
-                f"must be {own!r}, or a name of OpenAI's such as 'gpt-realtime', which stands"
-                " for the same",
-                code="model_not_found",
-            )
-        return name
+        return _model(name, self._settings.llm_model, _MODELS, "gpt-realtime", param)
 
     def transcriber(self, name: str, param: str) -> str:
         """`name`; ProtocolError if it stands for no transcription model here."""
-        own = self._settings.stt_model
-        if name != own and not _TRANSCRIBERS.fullmatch(name):
-            raise wrong(
-                param,
-                f"must be {own!r}, or a name of OpenAI's such as 'whisper-1', which stands for"
-                " the same",
-                code="model_not_found",
-            )
-        return name
+        return _model(name, self._settings.stt_model, _TRANSCRIBERS, "whisper-1", param)
 
     def voice(self, name: str, param: str) -> str:
         """`name`; ProtocolError if it stands for no voice here."""
@@ -99,3 +83,14 @@ class Catalog:
             here = ", ".join(sorted(self._languages))
             raise wrong(param, f"must be one of {here}: this server understands no other language")
         return code
+
+
+def _model(name: str, own: str, known: re.Pattern[str], example: str, param: str) -> str:
+    if name != own and not known.fullmatch(name):
+        raise wrong(
+            param,
+            f"must be {own!r}, or a name of OpenAI's such as {example!r}, which stands for the"
+            " same",
+            code="model_not_found",
+        )
+    return name

@@ -28,6 +28,11 @@ class AudioFormat:
     decode: Callable[[bytes], Int16]
     encode: Callable[[Int16], bytes]
 
+    @property
+    def second_bytes(self) -> int:
+        """How many bytes a second of it has."""
+        return self.rate * self.sample_bytes
+
 
 FORMATS = {
     "audio/pcm": AudioFormat(24_000, 2, pcm16, lambda samples: samples.tobytes()),

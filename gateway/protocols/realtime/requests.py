@@ -34,7 +34,6 @@ from gateway.protocols.realtime.noise import NoiseReduction
 from gateway.protocols.realtime.showing import Showing
 from gateway.session import Session
 from gateway.wanted import Wanted
-from shared.audio import SAMPLE_RATE
 from shared.messages import AnyItem, CommitRefused, Committed, Item, SttJob
 
 # The most audio that the protocol allows in an append.
@@ -100,7 +99,7 @@ class Requests:
         """
         match request:
             case InputAudioBufferAppendEvent():
-                self._append(request)
+                await self._append(request)
             case InputAudioBufferCommitEvent():
                 await self._commit(reference(request.event_id))
             case InputAudioBufferClearEvent():
@@ -132,9 +131,11 @@ class Requests:
                 await self._delete(request)
             case ConversationItemRetrieveEvent():
                 await self._retrieve(request)
-            case InputAudioBufferAppendEvent() | InputAudioBufferCommitEvent():
-                raise TypeError("audio waits for no commit")
-            case InputAudioBufferClearEvent():
+            case (
+                InputAudioBufferAppendEvent()
+                | InputAudioBufferCommitEvent()
+                | InputAudioBufferClearEvent()
+            ):
                 raise TypeError("audio waits for no commit")
             case _:
                 assert_never(request)
@@ -146,17 +147,21 @@ class Requests:
 
     # --- audio ---
 
-    def _append(self, request: InputAudioBufferAppendEvent) -> None:
+    async def _append(self, request: InputAudioBufferAppendEvent) -> None:
         audio = items.audio_bytes(request.audio, "audio")
         if len(audio) > _MOST_AUDIO_BYTES:
             raise ProtocolError(
                 f"audio must hold at most {_MOST_AUDIO_BYTES} bytes, not {len(audio)}",
                 param="audio",
             )
-        samples = self._microphone.take(audio)
-        if len(samples):
-            self._grant.hear(len(samples))
-            self._session.voice.push(samples)
+        piece = self._microphone.format.second_bytes
+        for start in range(0, len(audio), piece):
+            samples = self._microphone.take(audio[start : start + piece])
+            if len(samples):
+                self._grant.hear(len(samples))
+                self._session.voice.push(samples)
+            if start + piece < len(audio):  # half an hour at once must not keep others waiting
+                await asyncio.sleep(0)
 
     async def _commit(self, name: str | None) -> None:
         self._listen_anew()
@@ -258,15 +263,15 @@ class Requests:
         if found.audio is None or not isinstance(found.item, Item):
             return None
         microphone = Microphone(self.configuration.input_format)
-        samples = [microphone.take(found.audio), microphone.end()]
-        length = sum(map(len, samples))
-        if not length:
-            raise ProtocolError("item.content: audio must not be empty", param="item.content")
-        if length > _LONGEST_ITEM_S * SAMPLE_RATE:
+        if len(found.audio) > _LONGEST_ITEM_S * microphone.format.second_bytes:
             raise ProtocolError(
                 f"item.content: audio must be at most {_LONGEST_ITEM_S} s long",
                 param="item.content",
             )
+        samples = [microphone.take(found.audio), microphone.end()]
+        length = sum(map(len, samples))
+        if not length:
+            raise ProtocolError("item.content: audio must not be empty", param="item.content")
         self._grant.hear(length)
         return SttJob(
             session_id=self._session.keys.session_id,
