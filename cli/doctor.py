@@ -18,7 +18,8 @@ from cli.console import console, load_settings
 from shared.broker import connect
 from shared.models import ModelMissing, needed, resolve, starter_pack
 from shared.models.store import is_hub_id
-from shared.settings import STAGES, Settings
+from shared.profiles import STAGES
+from shared.settings import Settings
 
 # The packages that an engine imports, as (distribution, module).
 _PACKAGES_OF_ENGINE: dict[str, list[tuple[str, str]]] = {

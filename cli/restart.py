@@ -21,7 +21,8 @@ from cli.runtime import running, settings_of
 from shared.broker import Pipe, connect
 from shared.heartbeat import living
 from shared.logs import printable
-from shared.settings import STAGES, Settings
+from shared.profiles import STAGES
+from shared.settings import Settings
 
 _ORDER = [*STAGES, "gateway", "broker"]
 _POLL_S = 0.1

@@ -19,7 +19,8 @@ from cli.console import console, fail, load_settings
 from cli.models import fetch_missing
 from cli.runtime import occupied
 from cli.supervise import Program, supervise
-from shared.settings import STAGES, Settings, environment
+from shared.profiles import STAGES
+from shared.settings import Settings, environment
 
 _POLL_S = 0.1
 _USUAL_URL = "ws://127.0.0.1:8080"

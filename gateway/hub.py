@@ -23,10 +23,11 @@ from shared.ids import is_id, new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.lanes import LaneWriter
 from shared.messages import ListenerState, SessionConfig, decode
+from shared.profiles import STAGES
 from shared.scripts import SESSION_TTL_S
 from shared.scripts import sessions as scripts
 from shared.scripts.sessions import Attachment
-from shared.settings import STAGES, Settings
+from shared.settings import Settings
 
 RESUME_WITHIN_S = 60
 """How long a session waits for a client whose connection broke."""

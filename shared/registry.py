@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from shared.settings import Role, Settings
+from shared.profiles import Role
+from shared.settings import Settings
 
 Engine = TypeVar("Engine")
 Model = TypeVar("Model")

@@ -12,45 +12,34 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.api_keys import ApiKey
-
-Stage = Literal["vad", "stt", "llm", "tts"]
-Role = Stage | Literal["turn"]
-"""What an engine is for: a stage's work, or telling when a turn is over, for the VAD stage."""
-
-STAGES: tuple[Stage, ...] = ("vad", "stt", "llm", "tts")
+from shared.profiles import MODELS, MODELS_ON_GPU, PROFILES, STAGES, Role, Stage
 
 # Chosen for the starter model, of 20 wordings, by 60 questions that `bench/questions.toml` lacks:
 # 43 right answers, where "You are a friendly voice assistant. Answer in one or two short, plain
 # sentences." gets 34. What asks for one sentence, or for friendliness, costs it facts.
 DEFAULT_INSTRUCTIONS = "You speak with the user. Give short, factual answers."
 
-# What each profile puts where nothing else was chosen.
-PROFILES: dict[str, dict[Role, str]] = {
-    "cpu": {
-        "vad": "silero",
-        "turn": "smart-turn",
-        "stt": "whisper",
-        "llm": "llama",
-        "tts": "piper",
-    },
-    # No models at all: answers in no time, for tests of everything around the engines.
-    "instant": {
-        "vad": "energy",
-        "turn": "length",
-        "stt": "instant",
-        "llm": "instant",
-        "tts": "instant",
-    },
-    # The same with a stated service time, so that a fault can find a worker in the middle of it.
-    "paced": {"vad": "energy", "turn": "length", "stt": "paced", "llm": "paced", "tts": "paced"},
-}
-
-
 Workers = Annotated[int, Field(ge=1, le=64, description="Workers that one `parley up` runs.")]
+Engine = Annotated[str | None, Field(description="Of another engine than the profile's, the name.")]
+Model = Annotated[
+    str | None,
+    Field(description="A name, path or hub id of another model than the engine's usual one."),
+]
+Fraction = Annotated[
+    float, Field(gt=0, le=1, description="Of the GPU's memory, what a worker of this stage gets.")
+]
+Url = Annotated[
+    str | None,
+    Field(
+        pattern=r"^https?://",
+        description="Base URL of the OpenAI-compatible server that the engine `openai` asks.",
+    ),
+]
+Secret = Annotated[SecretStr | None, Field(description="The key for that server.")]
 
 
 class Settings(BaseSettings):
@@ -77,6 +66,10 @@ class Settings(BaseSettings):
     models_dir: Path = Field(
         default_factory=lambda: user_cache_path("parley") / "models",
         description="Where fetched models are kept.",
+    )
+    repository_dir: Path = Field(
+        default=Path("/repository"),
+        description="A folder that models are taken from where a container has one mounted.",
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("parley"),
@@ -127,36 +120,57 @@ class Settings(BaseSettings):
     )
 
     # shape of the system
-    profile: Literal["cpu", "instant", "paced"] = Field(
+    profile: Literal["cpu", "gpu", "instant", "paced"] = Field(
         default="cpu", description="Which engines run where none is named."
+    )
+    device: Literal["cpu", "cuda"] | None = Field(
+        default=None,
+        description="Where models run whose engine can use a GPU: on it in the gpu profile.",
     )
     shards: int = Field(default=1, ge=1, le=1024, description="Units of atomicity.")
     lanes: int = Field(default=8, ge=1, le=256, description="Audio lanes per shard.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    language: str | None = Field(
+        default=None,
+        pattern="^[a-z]{2,3}$",
+        description=(
+            "The language, as an ISO 639-1 code, of sessions that name none; `auto` finds out which"
+            " is spoken."
+        ),
+    )
 
     # voice activity detection
-    vad_engine: str | None = None
-    vad_model: str = "silero-vad"
+    vad_engine: Engine = None
+    vad_model: Model = None
     vad_workers: Workers = 1
+    vad_gpu_memory_fraction: Fraction = 0.05
 
     # speech to text
-    stt_engine: str | None = None
-    stt_model: str = "whisper-tiny.en"
+    stt_engine: Engine = None
+    stt_model: Model = None
+    stt_url: Url = None
+    stt_api_key: Secret = None
     stt_workers: Workers = 1
+    stt_gpu_memory_fraction: Fraction = 0.15
     stt_threads: int = Field(default=2, ge=1)
     stt_batch: int = Field(default=8, ge=1, description="Utterances transcribed together.")
 
     # turns
-    turn_engine: str | None = None
-    turn_model: str = "smart-turn-v3.2"
+    turn_engine: Engine = None
+    turn_model: Model = None
     silence_ms: int = Field(
         default=500, ge=0, description="Silence that ends a turn, where the client names none."
     )
 
     # language model
-    llm_engine: str | None = None
-    llm_model: str = "smollm2-135m-instruct"
+    llm_engine: Engine = None
+    llm_model: Model = None
+    llm_url: Url = None
+    llm_api_key: Secret = None
     llm_workers: Workers = 1
+    llm_gpu_memory_fraction: Fraction = 0.6
     # llama.cpp's threads wait for each other hundreds of times a token: on two cores that the
     # other stages use too, two of them are no faster than one, and slower beside a busy one.
     llm_threads: int = Field(default=1, ge=1)
@@ -168,11 +182,34 @@ class Settings(BaseSettings):
     )
 
     # text to speech
-    tts_engine: str | None = None
-    tts_voice: str = "en_US-joe-medium"
+    tts_engine: Engine = None
+    tts_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description=(
+            "Names, paths or hub ids of the voices' models, separated by commas, where they are"
+            " not the engine's usual ones: for Piper one a voice, for MeloTTS one a language."
+        ),
+    )
+    tts_voice: str | None = Field(
+        default=None, description="The voice of sessions that name none: the engine's first."
+    )
+    tts_url: Url = None
+    tts_api_key: Secret = None
+    tts_python: Path | None = Field(
+        default=None,
+        description=(
+            "The Python that `parley up` runs the stage with, for an engine that has packages of"
+            " its own, as MeloTTS does."
+        ),
+    )
     tts_workers: Workers = 1
+    tts_gpu_memory_fraction: Fraction = 0.15
     tts_threads: int = Field(default=2, ge=1)
     tts_slots: int = Field(default=2, ge=1, description="Segments synthesised together.")
+
+    remote_timeout_s: float = Field(
+        default=30.0, gt=0, description="Longest silence of a server that an engine asks."
+    )
 
     # the paced engines
     paced_stt_ms: int = Field(default=100, ge=0, description="Time one utterance takes.")
@@ -190,6 +227,18 @@ class Settings(BaseSettings):
             return json.loads(value or "[]")
         except ValueError as error:
             raise ValueError("it must be a JSON list") from error
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _fixed(cls, value: object) -> object:
+        return None if value in ("", "auto") else value
+
+    @field_validator("tts_models", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("api_keys")
     @classmethod
@@ -220,12 +269,44 @@ class Settings(BaseSettings):
         for name, path in (("CERT", self.tls_cert), ("KEY", self.tls_key)):
             if path is not None and not os.access(path, os.R_OK):
                 return f"PARLEY_TLS_{name}: {str(path)!r} cannot be read"
+        shares = sum(self.gpu_memory_fraction(stage) for stage in STAGES)
+        if self.on_gpu and shares > 1:
+            return f"PARLEY_*_GPU_MEMORY_FRACTION make {shares:g} of the GPU's memory: at most 1"
         return None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether engines that can use a GPU do."""
+        return self.device == "cuda" or (self.device is None and self.profile == "gpu")
 
     def engine(self, role: Role) -> str:
         """The engine's name for `role`: its own setting, else the profile's."""
         named: str | None = getattr(self, f"{role}_engine")
         return named or PROFILES[self.profile][role]
+
+    def model(self, role: Role) -> str:
+        """The model's name for `role`: its own setting, else its engine's usual one or "".
+
+        Speech has `speech_models`.
+        """
+        named: str | None = getattr(self, f"{role}_model")
+        return named or self._usual_model(role)
+
+    @property
+    def speech_models(self) -> tuple[str, ...]:
+        """The models that the TTS engine loads; none for one that needs none."""
+        usual = self._usual_model("tts")
+        return self.tts_models or ((usual,) if usual else ())
+
+    def _usual_model(self, role: Role) -> str:
+        engine = self.engine(role)
+        larger = MODELS_ON_GPU.get(engine) if self.on_gpu else None
+        return larger or MODELS.get(engine, "")
+
+    def gpu_memory_fraction(self, stage: Stage) -> float:
+        """How much of the GPU's memory a worker of `stage` gets."""
+        fraction: float = getattr(self, f"{stage}_gpu_memory_fraction")
+        return fraction
 
     def workers(self, stage: Stage) -> int:
         """How many workers of `stage` one `parley up` runs."""

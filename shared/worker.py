@@ -22,7 +22,8 @@ from shared.heartbeat import Heartbeat, Offers, WorkerInfo, sign_off
 from shared.ids import new_id
 from shared.jobs import JobConsumer, JobStage
 from shared.keys import Keyspace, Shard
-from shared.settings import Settings, Stage, settings
+from shared.profiles import Stage
+from shared.settings import Settings, settings
 from shared.slots import Slots
 
 # A stage is given a little longer than its jobs have; `parley up` kills after 20 s.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.settings import STAGES, Stage
+from shared.profiles import STAGES, Stage
 
 Action = Literal["kill", "stop", "term", "pause", "cut", "slow", "delay", "stall"]
 Target = Literal["gateway", Stage, "broker", "client"]

@@ -15,7 +15,8 @@ from bench.chaos.faults import Target
 from bench.chaos.script import SILENCE_MS
 from cli.address import answers
 from cli.broker import Broker
-from shared.settings import STAGES, environment
+from shared.profiles import STAGES
+from shared.settings import environment
 
 DRAINED_S = 20.0
 """How long after SIGTERM a process may take to end."""

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.access import Denied
 from gateway.hub import Hub, Unavailable
+from gateway.protocols.realtime.catalog import Catalog
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError, field
 from gateway.protocols.realtime.incoming import SessionUpdate, parse
@@ -64,7 +65,8 @@ async def voices(request: Request) -> Json:
     """The voices that a session may be spoken with."""
     hub = _hub(request)
     await hub.access.request(request)
-    names = (await _offers(hub)).voices or (hub.settings.tts_voice,)
+    offers = await _offers(hub)
+    names = offers.voices or (Catalog(hub.settings, offers).default_voice,)
     return {"object": "list", "data": [{"id": name, "object": "voice"} for name in names]}
 
 
@@ -123,7 +125,7 @@ def _hub(request: Request) -> Hub:
 
 
 def _model(hub: Hub) -> Json:
-    name = hub.settings.llm_model
+    name = Catalog(hub.settings).llm_model
     return {"id": name, "object": "model", "created": 0, "owned_by": "parley"}
 
 

@@ -2,16 +2,8 @@
 
 from pathlib import Path
 
-from shared.settings import PROFILES, Settings, settings
-
-# The setting that names the model of an engine; an engine that is not here needs none.
-_MODEL_OF_ENGINE = {
-    "silero": "vad_model",
-    "smart-turn": "turn_model",
-    "whisper": "stt_model",
-    "llama": "llm_model",
-    "piper": "tts_voice",
-}
+from shared.profiles import MODELS, PROFILES
+from shared.settings import Settings, settings
 
 
 class ModelMissing(Exception):
@@ -54,9 +46,9 @@ def is_hub_id(name: str) -> bool:
 
 def needed(chosen: Settings) -> list[str]:
     """The models that the engines of these settings load."""
-    roles = PROFILES[chosen.profile]
-    fields = (_MODEL_OF_ENGINE.get(chosen.engine(role)) for role in roles)
-    return [getattr(chosen, field) for field in fields if field]
+    local = [role for role in PROFILES[chosen.profile] if chosen.engine(role) in MODELS]
+    names = [chosen.model(role) for role in local if role != "tts"]
+    return [*names, *(chosen.speech_models if "tts" in local else ())]
 
 
 def _hub_snapshot(name: str) -> Path | None:

@@ -67,7 +67,7 @@ def test_faster_is_shorter(engine: TtsEngine) -> None:
 
 
 def test_any_voice_is_spoken_with_one_there_is(engine: TtsEngine) -> None:
-    for voice in (*engine.voices, "alloy", "marin", "nobody"):
+    for voice in (None, *(voice.name for voice in engine.voices)):
         assert len(say(engine, speech("Hello.", voice=voice)))
 
 

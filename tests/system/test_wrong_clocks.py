@@ -11,7 +11,7 @@ from bench.chaos import system
 from bench.chaos.system import DRAINED_S, System
 from cli.broker import find_server
 from shared.broker import Pipe
-from shared.settings import STAGES, Stage
+from shared.profiles import STAGES, Stage
 from tests.support.talking import KEYSPACE, broker_of, eventually, talking, workers_of
 
 HOUR_S = 3600

@@ -11,7 +11,7 @@ from shared.broker import Pipe
 from shared.messages import AudioChunk, TtsJob, encode
 from shared.scripts import sessions
 from tests.stages import KEYSPACE, ask, context, done, held, open_session, shown, until, working
-from workers.tts.engines import Speech
+from workers.tts.engines import Speech, Voice
 from workers.tts.worker import in_thread, start
 
 
@@ -22,7 +22,7 @@ class Metronome:
 
     def __init__(self, hold: int | None = None) -> None:
         self.hold = hold
-        self.voices = ["metronome"]
+        self.voices = [Voice("metronome", "en")]
         self.released = threading.Event()
         self.closed = threading.Event()
 

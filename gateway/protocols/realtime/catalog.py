@@ -18,6 +18,7 @@ _TRANSCRIBERS = re.compile(
 _VOICES = frozenset(
     ["alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"]
 )
+_ANY_VOICE = "default"
 _LANGUAGE = re.compile(r"([a-z]{2,3})([-_][a-z0-9]{1,8}){0,3}")
 _LONGEST_NAME = 128
 
@@ -45,17 +46,33 @@ class Catalog:
 
     @property
     def default_voice(self) -> str:
-        """The voice of a session that names none."""
+        """What the voice of a session that names none is called."""
+        return self._usual_voice or _ANY_VOICE
+
+    @property
+    def _usual_voice(self) -> str | None:
         preferred = self._settings.tts_voice
-        return preferred if not self._voices or preferred in self._voices else self._voices[0]
+        if self._voices and preferred not in self._voices:
+            return self._voices[0]
+        return preferred
+
+    @property
+    def llm_model(self) -> str:
+        """What the language model is called."""
+        return self._settings.model("llm") or self._settings.engine("llm")
+
+    @property
+    def stt_model(self) -> str:
+        """What the transcription model is called."""
+        return self._settings.model("stt") or self._settings.engine("stt")
 
     def model(self, name: str, param: str) -> str:
         """`name`; ProtocolError if it stands for no model here."""
-        return _model(name, self._settings.llm_model, _MODELS, "gpt-realtime", param)
+        return _model(name, self.llm_model, _MODELS, "gpt-realtime", param)
 
     def transcriber(self, name: str, param: str) -> str:
         """`name`; ProtocolError if it stands for no transcription model here."""
-        return _model(name, self._settings.stt_model, _TRANSCRIBERS, "whisper-1", param)
+        return _model(name, self.stt_model, _TRANSCRIBERS, "whisper-1", param)
 
     def voice(self, name: str, param: str) -> str:
         """`name`; ProtocolError if it stands for no voice here."""
@@ -69,9 +86,10 @@ class Catalog:
             )
         return name
 
-    def spoken_with(self, name: str) -> str:
-        """The voice of this server that a voice's name stands for."""
-        return self.default_voice if name in _VOICES and name not in self._voices else name
+    def spoken_with(self, name: str) -> str | None:
+        """The voice of this server that a voice's name stands for; None is the worker's usual."""
+        usual = name == _ANY_VOICE or name in _VOICES
+        return self._usual_voice if usual and name not in self._voices else name
 
     def language(self, name: str, param: str) -> str:
         """The language's code, "en" for "en-US"; ProtocolError if it is not understood here."""

@@ -64,7 +64,7 @@ class Configuration:
             return
         self.shown |= {
             "object": "realtime.session",
-            "model": self._catalog.model(model or settings.llm_model, "model"),
+            "model": self._catalog.model(model or self._catalog.llm_model, "model"),
             "output_modalities": ["audio"],
             "instructions": settings.instructions,
             "tools": [],
@@ -173,8 +173,8 @@ class Configuration:
             raise wrong(param, f"must stay {now!r}: it was heard", code="cannot_update_voice")
         return voice
 
-    def spoken_with(self, voice: str) -> str:
-        """The voice of this server that a voice, as shown, stands for."""
+    def spoken_with(self, voice: str) -> str | None:
+        """The voice of this server that a voice, as shown, stands for; None is the usual one."""
         return self._catalog.spoken_with(voice)
 
     @property

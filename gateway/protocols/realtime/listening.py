@@ -38,7 +38,7 @@ class Listening:
         """What a session gets that asks for nothing."""
         return {
             "format": described("audio/pcm"),
-            "transcription": None if self._answers else {"model": self._settings.stt_model},
+            "transcription": None if self._answers else {"model": self._catalog.stt_model},
             "noise_reduction": None,
             "turn_detection": self._defaults("server_vad"),
         }
@@ -76,12 +76,12 @@ class Listening:
         for field in ("delay", "languages"):
             if given.get(field):
                 raise unsupported(f"{name}.{field}")
-        result = {"model": self._settings.stt_model, **(now or {})}
+        result = {"model": self._catalog.stt_model, **(now or {})}
         result |= {field: value for field, value in given.items() if value}
         for field in given.keys() & result.keys():
             if not given[field]:
                 del result[field]
-        model = result.setdefault("model", self._settings.stt_model)
+        model = result.setdefault("model", self._catalog.stt_model)
         self._catalog.transcriber(model, f"{name}.model")
         if language := result.get("language"):
             result["language"] = self._catalog.language(language, f"{name}.language")

@@ -145,6 +145,18 @@ def _llama(settings: Settings) -> LlmEngine:
     return LlamaEngine(settings)
 
 
+def _transformers(settings: Settings) -> LlmEngine:
+    from workers.llm.engines.transformers import TransformersEngine
+
+    return TransformersEngine(settings)
+
+
+def _openai(settings: Settings) -> LlmEngine:
+    from workers.llm.engines.remote import RemoteEngine
+
+    return RemoteEngine(settings)
+
+
 def _instant(settings: Settings) -> LlmEngine:
     from workers.llm.engines.instant import InstantEngine
 
@@ -159,6 +171,8 @@ def _paced(settings: Settings) -> LlmEngine:
 
 ENGINES: dict[str, Callable[[Settings], LlmEngine]] = {
     "llama": _llama,
+    "transformers": _transformers,
+    "openai": _openai,
     "instant": _instant,
     "paced": _paced,
 }

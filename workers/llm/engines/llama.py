@@ -40,7 +40,7 @@ class LlamaEngine:
     name = "llama"
 
     def __init__(self, settings: Settings, chat_template: str = "") -> None:
-        self.model = settings.llm_model
+        self.model = settings.model("llm")
         self.slots = settings.llm_slots
         self._settings = settings
         self._chat_template = chat_template

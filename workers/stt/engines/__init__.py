@@ -27,8 +27,8 @@ class Utterance:
 class Transcript:
     """What was recognised; `text` is empty where nothing was said.
 
-    `language` is None where it is not known. `full_window` says that the quick way failed and
-    the utterance was recognised again the slow one.
+    `language` is what it was spoken in, None where that is not known. `full_window` says that the
+    quick way failed and the utterance was recognised again the slow one.
     """
 
     text: str
@@ -71,6 +71,12 @@ def _whisper(settings: Settings) -> SttEngine:
     return WhisperEngine(settings)
 
 
+def _openai(settings: Settings) -> SttEngine:
+    from workers.stt.engines.remote import RemoteEngine
+
+    return RemoteEngine(settings)
+
+
 def _instant(settings: Settings) -> SttEngine:
     from workers.stt.engines.instant import InstantEngine
 
@@ -85,6 +91,7 @@ def _paced(settings: Settings) -> SttEngine:
 
 ENGINES: dict[str, Callable[[Settings], SttEngine]] = {
     "whisper": _whisper,
+    "openai": _openai,
     "instant": _instant,
     "paced": _paced,
 }

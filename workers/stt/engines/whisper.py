@@ -62,7 +62,7 @@ class WhisperEngine:
     name = "whisper"
 
     def __init__(self, settings: Settings) -> None:
-        self.model = settings.stt_model
+        self.model = settings.model("stt")
         self._models_dir = settings.models_dir
         self._threads = settings.stt_threads
         self._whisper: WhisperModel | None = None

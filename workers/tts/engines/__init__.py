@@ -1,6 +1,6 @@
 """What a TTS engine is, and which there are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,12 +12,25 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A piece of text to be spoken, `speed` times as fast as usual, at `sample_rate` in Hz."""
+    """A piece of text to be spoken, `speed` times as fast as usual, at `sample_rate` in Hz.
+
+    `voice` is one of the engine's own, or None for its first; an engine that names none is given
+    what was asked for. `language` is the text's, as an ISO 639-1 code, where it is known.
+    """
 
     text: str
     voice: str | None
     speed: float
     sample_rate: int
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice, and the language it speaks as an ISO 639-1 code; None is any."""
+
+    name: str
+    language: str | None
 
 
 class TtsEngine(Protocol):
@@ -25,8 +38,10 @@ class TtsEngine(Protocol):
 
     name: str
     model: str
-    voices: list[str]
-    """Voices one may ask for; none named is any. Another name gets the first."""
+
+    @property
+    def voices(self) -> Sequence[Voice]:
+        """Its voices, once it is loaded, the usual one first; none is whatever is asked for."""
 
     def load(self) -> None:
         """Loads the model and warms it up; blocks.
@@ -53,6 +68,24 @@ def _piper(settings: Settings) -> TtsEngine:
     return PiperEngine(settings)
 
 
+def _melo(settings: Settings) -> TtsEngine:
+    from workers.tts.engines.melo import MeloEngine
+
+    return MeloEngine(settings)
+
+
+def _kokoro(settings: Settings) -> TtsEngine:
+    from workers.tts.engines.kokoro import KokoroEngine
+
+    return KokoroEngine(settings)
+
+
+def _openai(settings: Settings) -> TtsEngine:
+    from workers.tts.engines.remote import RemoteEngine
+
+    return RemoteEngine(settings)
+
+
 def _instant(settings: Settings) -> TtsEngine:
     from workers.tts.engines.instant import InstantEngine
 
@@ -67,6 +100,9 @@ def _paced(settings: Settings) -> TtsEngine:
 
 ENGINES: dict[str, Callable[[Settings], TtsEngine]] = {
     "piper": _piper,
+    "melo": _melo,
+    "kokoro": _kokoro,
+    "openai": _openai,
     "instant": _instant,
     "paced": _paced,
 }
@@ -74,7 +110,7 @@ ENGINES: dict[str, Callable[[Settings], TtsEngine]] = {
 
 def offers(engine: TtsEngine) -> Offers:
     """What a worker with this engine tells the gateways."""
-    return Offers(voices=tuple(engine.voices))
+    return Offers(voices=tuple(voice.name for voice in engine.voices))
 
 
 def create(settings: Settings) -> TtsEngine:

@@ -1,12 +1,12 @@
 """Speech without a model: every sample tells which text it speaks and where, for tests."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from shared.audio import Int16
-from workers.tts.engines import Speech
+from workers.tts.engines import Speech, Voice
 
 _CHARACTER_S = 0.02
 _CHUNK_S = 0.2
@@ -24,9 +24,7 @@ class InstantEngine:
 
     name = "instant"
     model = "instant"
-
-    def __init__(self) -> None:
-        self.voices: list[str] = []
+    voices: Sequence[Voice] = ()
 
     def load(self) -> None:
         pass

@@ -16,7 +16,6 @@ class PacedEngine(InstantEngine):
     model = "paced"
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
         self._speed = settings.paced_tts_speed
 
     def synthesize(self, speech: Speech) -> Iterator[Int16]:

@@ -13,7 +13,7 @@ from shared.audio import Int16, Resampler, to_int16
 from shared.models import resolve
 from shared.registry import loaded
 from shared.settings import Settings
-from workers.tts.engines import Speech
+from workers.tts.engines import Speech, Voice
 
 _CHUNK_S = 0.2
 _WARM_UP = "Hello there, how are you today? I am ready."
@@ -32,8 +32,8 @@ class PiperEngine:
     name = "piper"
 
     def __init__(self, settings: Settings) -> None:
-        self.model = settings.tts_voice
-        self.voices = [settings.tts_voice]
+        self.model = settings.speech_models[0]
+        self.voices = [Voice(self.model, self.model.partition("_")[0])]
         self._models_dir = settings.models_dir
         self._threads = settings.tts_threads
         self._voice: PiperVoice | None = None

@@ -111,6 +111,12 @@ def _silero(settings: Settings) -> VadEngine:
     return SileroEngine(settings)
 
 
+def _silero_torch(settings: Settings) -> VadEngine:
+    from workers.vad.engines.silero_torch import SileroTorchEngine
+
+    return SileroTorchEngine(settings)
+
+
 def _energy(settings: Settings) -> VadEngine:
     from workers.vad.engines.energy import EnergyEngine
 
@@ -129,7 +135,11 @@ def _length(settings: Settings) -> TurnEngine:
     return LengthEngine()
 
 
-ENGINES: dict[str, Callable[[Settings], VadEngine]] = {"silero": _silero, "energy": _energy}
+ENGINES: dict[str, Callable[[Settings], VadEngine]] = {
+    "silero": _silero,
+    "silero-torch": _silero_torch,
+    "energy": _energy,
+}
 TURN_ENGINES: dict[str, Callable[[Settings], TurnEngine]] = {
     "smart-turn": _smart_turn,
     "length": _length,

@@ -26,7 +26,7 @@ class SileroEngine:
     STATE = _RECURRENT[0] * _RECURRENT[1] + _CONTEXT
 
     def __init__(self, settings: Settings) -> None:
-        self.model = settings.vad_model
+        self.model = settings.model("vad")
         self._models_dir = settings.models_dir
         self._session: onnxruntime.InferenceSession | None = None
 

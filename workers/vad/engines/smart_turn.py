@@ -31,7 +31,7 @@ class SmartTurnEngine:
     batch = 1  # eight at once take no less time than one after another, and 120 MB more
 
     def __init__(self, settings: Settings) -> None:
-        self.model = settings.turn_model
+        self.model = settings.model("turn")
         self._models_dir = settings.models_dir
         self._file: Path | None = None
         self._session: onnxruntime.InferenceSession | None = None
