@@ -10,19 +10,33 @@ Engine = TypeVar("Engine")
 Model = TypeVar("Model")
 
 
+class CannotStart(Exception):
+    """Why an engine cannot be had as the settings are, in a sentence for whoever set them."""
+
+
+class EngineMissing(CannotStart):
+    """No engine has that name, or its packages are not installed."""
+
+
 def create_engine(
     role: Role, engines: Mapping[str, Callable[[Settings], Engine]], settings: Settings
 ) -> Engine:
     """The engine for `role`, not yet loaded.
 
     Raises:
-        ValueError: no engine has that name; the message names the setting and the engines.
+        EngineMissing: no engine has that name, or its packages are not installed.
     """
     name = settings.engine(role)
     if name not in engines:
         known = ", ".join(sorted(engines))
-        raise ValueError(f"PARLEY_{role.upper()}_ENGINE must be one of {known}, not {name!r}")
-    return engines[name](settings)
+        raise EngineMissing(f"PARLEY_{role.upper()}_ENGINE must be one of {known}, not {name!r}")
+    try:
+        return engines[name](settings)
+    except ModuleNotFoundError as error:
+        raise EngineMissing(
+            f"the {role} engine {name!r} needs the package {error.name!r}, which is not installed"
+            " here: docs/engines.md says how"
+        ) from error
 
 
 def loaded(model: Model | None, engine: str) -> Model:

@@ -23,6 +23,7 @@ from shared.ids import new_id
 from shared.jobs import JobConsumer, JobStage
 from shared.keys import Keyspace, Shard
 from shared.profiles import Stage
+from shared.registry import CannotStart
 from shared.settings import Settings, settings
 from shared.slots import Slots
 
@@ -100,8 +101,14 @@ def run_worker(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config = settings()
     logs.set_up(stage, config.log_level)
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         uvloop.run(_work(stage, config, create, start, offers))
+    except* CannotStart as problems:
+        for problem in problems.exceptions:
+            log.error("%s", problem)
+        raise SystemExit(1) from None
+    except* KeyboardInterrupt:
+        pass
 
 
 async def _work(

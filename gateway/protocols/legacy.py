@@ -22,6 +22,7 @@ DONE = b"DONE"
 async def serve(socket: WebSocket, hub: Hub) -> None:
     """Serves one client of the original protocol until it goes."""
     config = SessionConfig(
+        language=hub.settings.language,
         turn_detection=TurnDetection(silence_ms=hub.settings.silence_ms),
         output_rate=SAMPLE_RATE,
     )

@@ -101,13 +101,18 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
 class Item(Message, frozen=True, tag="item"):
-    """A message of the conversation. `audio_ms` is how long a spoken answer was, as sent."""
+    """A message of the conversation.
+
+    `audio_ms` is how long a spoken answer was, as sent. `language` is what somebody spoke, as an
+    ISO 639-1 code, where it could have been another.
+    """
 
     item_id: str
     role: Literal["user", "assistant", "system"]
     status: ItemStatus = "completed"
     parts: list[Part] = []
     audio_ms: Positive = 0
+    language: str | None = None
 
     @classmethod
     def of(
@@ -136,13 +141,13 @@ class Item(Message, frozen=True, tag="item"):
         waiting = (index for index, part in enumerate(self.parts) if part.text is None)
         return next(waiting, None)
 
-    def transcribed(self, text: str) -> "Item":
+    def transcribed(self, text: str, language: str | None = None) -> "Item":
         """The item with the words of the part that was being transcribed."""
         parts = [
             part if part.text is not None else Part(modality=part.modality, text=text)
             for part in self.parts
         ]
-        return msgspec.structs.replace(self, parts=parts, status="completed")
+        return msgspec.structs.replace(self, parts=parts, status="completed", language=language)
 
 
 class FunctionCall(Message, frozen=True, tag="function_call"):

@@ -122,7 +122,7 @@ class LlmJob(Message, frozen=True, tag="llm_job"):
 
 
 class TtsJob(Message, frozen=True, tag="tts_job"):
-    """Speak one segment of a response at `sample_rate` Hz."""
+    """Speak one segment of a response, in `language` where that is known, at `sample_rate` Hz."""
 
     session_id: str
     response_id: str
@@ -131,4 +131,5 @@ class TtsJob(Message, frozen=True, tag="tts_job"):
     voice: str | None
     speed: float
     sample_rate: int
+    language: str | None = None
     marks: Marks = {}

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from shared.profiles import MODELS, PROFILES
+from shared.registry import CannotStart
 from shared.settings import Settings, settings
 
 
-class ModelMissing(Exception):
+class ModelMissing(CannotStart):
     """A model is not on this machine. The message says how to get it."""
 
     def __init__(self, name: str) -> None:

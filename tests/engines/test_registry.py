@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.registry import EngineMissing
 from shared.settings import Settings
 from workers.llm import engines as llm
 from workers.stt import engines as stt
@@ -39,7 +40,7 @@ def test_every_engine_can_be_created(role: str) -> None:
 def test_an_unknown_engine_is_refused_by_the_name_of_its_setting(role: str) -> None:
     names, create = ROLES[role]
     known = ", ".join(sorted(names))
-    with pytest.raises(ValueError, match=f"PARLEY_{role.upper()}_ENGINE must be one of {known}"):
+    with pytest.raises(EngineMissing, match=f"PARLEY_{role.upper()}_ENGINE must be one of {known}"):
         create(Settings.model_validate({f"{role}_engine": "abacus"}))
 
 

@@ -1,8 +1,19 @@
 """How a conversation's items become the messages that a model is given."""
 
-from shared.messages import AnyItem, FunctionCall, FunctionOutput, Item, Part
+import pytest
+
+from shared.messages import (
+    AnyItem,
+    FunctionCall,
+    FunctionOutput,
+    Item,
+    LlmJob,
+    Part,
+    SessionConfig,
+)
+from shared.settings import Settings
 from workers.llm.engines import Call, Message
-from workers.llm.prompting import messages_of
+from workers.llm.prompting import language_of, messages_of, prompt_for
 
 
 def asked(text: str) -> Item:
@@ -110,3 +121,44 @@ def test_a_call_that_was_cut_is_left_out() -> None:
 
 def test_an_output_may_be_empty() -> None:
     assert messages_of([called("1"), returned("1", "")]) == [calls("1"), output("1", "")]
+
+
+def spoken(language: str | None) -> Item:
+    return Item.of("q", "user", modality="audio").transcribed("Bonjour.", language)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "heard", "answered"),
+    [
+        (None, [], None),
+        (None, [None], None),
+        (None, ["fr"], "fr"),
+        (None, ["fr", "en"], "en"),
+        (None, ["fr", None], "fr"),
+        ("es", ["fr"], "es"),
+        ("es", [], "es"),
+    ],
+)
+def test_an_answer_is_in_the_language_spoken_last_unless_one_is_fixed(
+    fixed: str | None, heard: list[str | None], answered: str | None
+) -> None:
+    assert language_of(SessionConfig(language=fixed), [*map(spoken, heard)]) == answered
+
+
+@pytest.mark.parametrize(
+    ("instructions", "language", "told"),
+    [
+        ("Be kind.", None, ["Be kind."]),
+        ("Be kind.", "fr", ["Be kind.\nAnswer in French."]),
+        ("", "yue", ["Answer in Cantonese."]),
+        ("Be kind.", "xx", ["Be kind."]),
+        ("", None, []),
+    ],
+)
+def test_the_model_is_told_the_language(
+    instructions: str, language: str | None, told: list[str]
+) -> None:
+    job = LlmJob(session_id="s", response_id="r", item_id="i")
+    config = SessionConfig(instructions=instructions)
+    prompt = prompt_for(job, config, Settings(), [], "", language)
+    assert prompt.messages == [Message("system", text) for text in told]

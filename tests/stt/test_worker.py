@@ -33,9 +33,9 @@ class Counter:
     """Transcribes an utterance as its number of samples; waits until released."""
 
     model = name = "counter"
-    languages: Sequence[str] = ()
 
-    def __init__(self, *, held: bool = False) -> None:
+    def __init__(self, *, held: bool = False, languages: Sequence[str] = ()) -> None:
+        self.languages = languages
         self.batches: list[int] = []
         self.released = threading.Event()
         if not held:
@@ -142,6 +142,21 @@ async def test_a_turn_is_transcribed_and_its_answer_begun(pipe: Pipe, redis_url:
     assert (item.text, item.status) == ("16000 samples", "completed")
     order = await pipe.command("LRANGE", session.order, 0, -1)
     assert order == [job.item_id.encode()]  # the answer's is added with its first words
+
+
+@pytest.mark.parametrize(
+    ("languages", "samples", "kept"),
+    [(["en", "fr"], 16_000, "en"), (["en"], 16_000, None), (["en", "fr"], 0, None)],
+)
+async def test_a_turn_keeps_its_language_where_it_could_have_been_another(
+    pipe: Pipe, redis_url: str, languages: list[str], samples: int, kept: str | None
+) -> None:
+    session = await open_session(pipe)
+    job = await say(pipe, session, samples)
+    async with working(start(Counter(languages=languages), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "stt"))
+    item = decode(await pipe.command("HGET", session.items, job.item_id), Item)
+    assert item.language == kept
 
 
 async def test_a_silence_that_is_to_be_answered_is(pipe: Pipe, redis_url: str) -> None:

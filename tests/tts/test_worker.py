@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.audio import Int16
 from shared.broker import Pipe
-from shared.messages import AudioChunk, TtsJob, encode
+from shared.messages import AudioChunk, ResponseFailed, TtsJob, encode
 from shared.scripts import sessions
 from tests.stages import KEYSPACE, ask, context, done, held, open_session, shown, until, working
 from workers.tts.engines import Speech, Voice
@@ -42,7 +42,7 @@ class Metronome:
             self.closed.set()
 
 
-async def speak(pipe: Pipe, text: str) -> TtsJob:
+async def speak(pipe: Pipe, text: str, language: str | None = None) -> TtsJob:
     """Begins a response and gives its only segment to be spoken."""
     session = await open_session(pipe)
     response = await ask(pipe, session, "Say it.")
@@ -54,6 +54,7 @@ async def speak(pipe: Pipe, text: str) -> TtsJob:
         voice=None,
         speed=1.0,
         sample_rate=16_000,
+        language=language,
         marks={"speech_end": 1},
     )
     stream = session.shard.jobs("tts")
@@ -100,6 +101,17 @@ async def test_a_segment_with_nothing_to_say_is_over_at_once(pipe: Pipe, redis_u
         await until(lambda: done(pipe, "tts"))
     [chunk] = await chunks_of(pipe, job)
     assert (chunk.pcm, chunk.final) == (b"", True)
+
+
+async def test_a_language_without_a_voice_ends_the_response_at_once(
+    pipe: Pipe, redis_url: str
+) -> None:
+    job = await speak(pipe, "un deux", language="fr")
+    async with working(start(Metronome(), context(pipe, redis_url))):
+        await until(lambda: done(pipe, "tts"))
+    *_, failed = await shown(pipe, KEYSPACE.session(job.session_id))
+    assert isinstance(failed, ResponseFailed)
+    assert "no voice speaks 'fr'" in failed.message
 
 
 async def test_an_interruption_closes_the_engines_generator(pipe: Pipe, redis_url: str) -> None:

@@ -47,6 +47,7 @@ class Answer:
     modality: Modality
     voice: str | None
     speed: float
+    language: str | None
     marks: Marks
     calls: list[Call] = field(default_factory=list)
     _text: str = ""
@@ -164,5 +165,6 @@ class Answer:
             voice=self.voice,
             speed=self.speed,
             sample_rate=self.job.output_rate,
+            language=self.language,
             marks=dict(self.marks) if segment == 0 else {},
         )

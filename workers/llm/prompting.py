@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable, Sequence
 
+from babel import Locale
+
 from shared.broker import Pipe
 from shared.keys import SessionKeys
 from shared.messages import (
@@ -17,17 +19,31 @@ from shared.messages import (
 from shared.settings import Settings
 from workers.llm.engines import Call, Message, Prompt
 
+_LANGUAGES = Locale("en").languages
+
+
+def language_of(config: SessionConfig, items: Sequence[AnyItem]) -> str | None:
+    """The language of an answer to `items`, as an ISO 639-1 code: the session's own, else the one
+    that the user spoke last; None where neither is known."""
+    spoken = (item.language for item in reversed(items) if isinstance(item, Item))
+    return config.language or next(filter(None, spoken), None)
+
 
 def prompt_for(
-    job: LlmJob, config: SessionConfig, settings: Settings, items: Iterable[AnyItem], prefix: str
+    job: LlmJob,
+    config: SessionConfig,
+    settings: Settings,
+    items: Iterable[AnyItem],
+    prefix: str,
+    language: str | None = None,
 ) -> Prompt:
-    """The prompt for a response to `items`: what the response does not say itself is as the
-    session says, and what that does not say as the server's settings do."""
+    """The prompt for a response to `items`, in `language`: what the response does not say itself
+    is as the session says, and what that does not say as the server's settings do."""
     tooling = config.tooling if job.tooling is None else job.tooling
     longest = settings.llm_max_tokens
     wanted = job.max_output_tokens or config.max_output_tokens or longest
     return Prompt(
-        messages=[*_instructions(job, config, settings), *messages_of(items)],
+        messages=[*_instructions(job, config, settings, language), *messages_of(items)],
         prefix=prefix,
         max_tokens=min(wanted, longest),
         tools=tuple(tooling.tools),
@@ -89,11 +105,16 @@ def messages_of(items: Iterable[AnyItem]) -> list[Message]:
     return messages
 
 
-def _instructions(job: LlmJob, config: SessionConfig, settings: Settings) -> list[Message]:
-    """The response's own, else the session's, else the server's; "" is none at all."""
+def _instructions(
+    job: LlmJob, config: SessionConfig, settings: Settings, language: str | None
+) -> list[Message]:
+    """The response's own, else the session's, else the server's, "" for none at all; and which
+    language to answer in."""
     given = (job.instructions, config.instructions, settings.instructions)
     text = next(text for text in given if text is not None)
-    return [Message("system", text)] if text else []
+    name = _LANGUAGES.get(language or "")
+    told = "\n".join(filter(None, (text, f"Answer in {name}." if name else "")))
+    return [Message("system", told)] if told else []
 
 
 def _tell(outputs: list[tuple[Call, str]], messages: list[Message]) -> None:

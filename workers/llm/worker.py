@@ -24,7 +24,7 @@ from shared.worker import Context, JobWorker
 from workers.llm import engines
 from workers.llm.answer import Answer
 from workers.llm.engines import Completion, Delta, LlmEngine, Prompt, PromptError
-from workers.llm.prompting import conversation, prompt_for
+from workers.llm.prompting import conversation, language_of, prompt_for
 
 
 @dataclass(slots=True)
@@ -86,17 +86,19 @@ class LlmStage:
         if saved is None or so_far is None:
             raise Withdrawn
         config = decode(saved, SessionConfig)
+        items = await conversation(pipe, session, message, (after or b"").decode())
+        language = language_of(config, items)
         answer = Answer(
             message,
             message.modality or config.modality,
             config.voice if message.voice is None else message.voice,
             config.speed,
+            language,
             {**message.marks, "llm_start": now_ms()},
         )
         text = so_far.decode()
         answer.resume(text)
-        items = await conversation(pipe, session, message, (after or b"").decode())
-        return answer, prompt_for(message, config, self.context.settings, items, text)
+        return answer, prompt_for(message, config, self.context.settings, items, text, language)
 
     def failure(self, message: JobMessage, problem: str) -> OutMessage:
         assert isinstance(message, LlmJob)

@@ -84,11 +84,15 @@ def _settle(future: asyncio.Future[Transcript], outcome: Transcript | Exception)
 
 @dataclass(slots=True)
 class SttStage:
-    """Transcribes turns and begins the answers to them."""
+    """Transcribes turns and begins the answers to them.
+
+    Answers are in the language of the turn where the engine knows more than one.
+    """
 
     context: Context
     batcher: Batcher
     slots: int
+    multilingual: bool
     name: str = "stt"
     job_type: type[JobMessage] = SttJob
     cancellable: bool = False
@@ -112,7 +116,8 @@ class SttStage:
         respond = None
         if message.respond == "always" or (message.respond == "if_words" and text):
             respond = await self._response(job.session, message, marks)
-        await job.finish_turn([shown], item.transcribed(text), respond)
+        language = transcript.language if self.multilingual and text else None
+        await job.finish_turn([shown], item.transcribed(text, language), respond)
 
     async def _response(
         self, session: SessionKeys, message: SttJob, marks: dict[str, int]
@@ -161,4 +166,6 @@ def _waiting(job: SttJob) -> Item:
 def start(engine: SttEngine, context: Context) -> JobWorker:
     """The stage around `engine`, not yet running."""
     size = context.settings.stt_batch
-    return JobWorker(SttStage(context, Batcher(engine, size), slots=size), context)
+    multilingual = len(engine.languages) != 1
+    stage = SttStage(context, Batcher(engine, size), slots=size, multilingual=multilingual)
+    return JobWorker(stage, context)

@@ -1,8 +1,8 @@
 """The TTS stage: speakable segments in, audio out.
 
 In: `TtsJob`. Out: `audio_chunk` for the gateway, as the engine makes them, already at the
-session's output rate. A worker that takes a job over synthesises its segment again; the gateway
-drops the samples it already has.
+session's output rate, with a voice that speaks the text's language. A worker that takes a job over
+synthesises its segment again; the gateway drops the samples it already has.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from shared.messages import AudioChunk, JobMessage, OutMessage, ResponseFailed, 
 from shared.worker import Context, JobWorker
 from workers.tts.engines import Speech, TtsEngine
 from workers.tts.speakable import speakable
+from workers.tts.voices import NoVoice, choose
 
 
 @dataclass(slots=True)
@@ -35,20 +36,26 @@ class TtsStage:
         assert isinstance(message, TtsJob)
         marks = {**message.marks, "tts_start": now_ms()} if message.marks else {}
         offset = 0
-        async with aclosing(self._speak(message)) as chunks:
-            async for chunk in chunks:
-                if marks:
-                    marks.setdefault("tts_first_chunk", now_ms())
-                await job.emit([_chunk(message, offset, chunk, marks)])
-                offset += len(chunk)
-                marks = {}
+        try:
+            async with aclosing(self._speak(message)) as chunks:
+                async for chunk in chunks:
+                    if marks:
+                        marks.setdefault("tts_first_chunk", now_ms())
+                    await job.emit([_chunk(message, offset, chunk, marks)])
+                    offset += len(chunk)
+                    marks = {}
+        except NoVoice as error:  # which another attempt would not help
+            await job.finish([self.failure(message, str(error))])
+            return
         await job.finish([_chunk(message, offset, None, marks)])
 
     async def _speak(self, message: TtsJob) -> AsyncGenerator[Int16, None]:
         text = speakable(message.text)
         if not text:
             return
-        speech = Speech(text, message.voice, message.speed, message.sample_rate)
+        wanted = message.voice or self.context.settings.tts_voice
+        voice = choose(self.engine.voices, wanted, message.language)
+        speech = Speech(text, voice, message.speed, message.sample_rate, message.language)
         async with aclosing(in_thread(self.engine.synthesize(speech))) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -56,6 +56,7 @@ class Configuration:
         Raises:
             ProtocolError: there is no such model here.
         """
+        self._settings = settings
         self._catalog = Catalog(settings, offers)
         self._listening = Listening(settings, self._catalog, answers=kind == "realtime")
         self.shown: Json = {"type": kind, "audio": {"input": self._listening.fresh()}}
@@ -219,7 +220,7 @@ class Configuration:
         audio = self.shown["audio"]["input"]
         transcription = audio["transcription"] or {}
         heard: dict[str, Any] = {
-            "language": transcription.get("language"),
+            "language": transcription.get("language") or self._settings.language,
             "transcription_prompt": listening.transcription_prompt(audio["transcription"]),
             "turn_detection": listening.turn_detection(audio["turn_detection"]),
             "protocol": json.dumps(self.shown),

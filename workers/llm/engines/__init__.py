@@ -179,5 +179,5 @@ ENGINES: dict[str, Callable[[Settings], LlmEngine]] = {
 
 
 def create(settings: Settings) -> LlmEngine:
-    """The engine that `PARLEY_LLM_ENGINE` or the profile names; ValueError if there is none."""
+    """The engine that `PARLEY_LLM_ENGINE` or the profile names; EngineMissing if there is none."""
     return create_engine("llm", ENGINES, settings)

@@ -103,5 +103,5 @@ def offers(engine: SttEngine) -> Offers:
 
 
 def create(settings: Settings) -> SttEngine:
-    """The engine that `PARLEY_STT_ENGINE` or the profile names; ValueError if there is none."""
+    """The engine that `PARLEY_STT_ENGINE` or the profile names; EngineMissing if there is none."""
     return create_engine("stt", ENGINES, settings)

@@ -114,5 +114,5 @@ def offers(engine: TtsEngine) -> Offers:
 
 
 def create(settings: Settings) -> TtsEngine:
-    """The engine that `PARLEY_TTS_ENGINE` or the profile names; ValueError if there is none."""
+    """The engine that `PARLEY_TTS_ENGINE` or the profile names; EngineMissing if there is none."""
     return create_engine("tts", ENGINES, settings)

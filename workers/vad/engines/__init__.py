@@ -148,7 +148,7 @@ TURN_ENGINES: dict[str, Callable[[Settings], TurnEngine]] = {
 
 def create(settings: Settings) -> Hearing:
     """The engines that `PARLEY_VAD_ENGINE` and `PARLEY_TURN_ENGINE` or the profile name;
-    ValueError if there is none of that name."""
+    EngineMissing if there is none."""
     return Hearing(
         create_engine("vad", ENGINES, settings), create_engine("turn", TURN_ENGINES, settings)
     )
