@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .clients
 CLIENT_PINS := tests/clients/environments
+ENGINES := .engines
 TEST_ASSETS := whisper-base speech-samples speech-readers
 
-.PHONY: up install test clients chaos chaos-short lock clean
+.PHONY: up install test clients engines chaos chaos-short lock clean
 
 up: $(VENV)/installed-cpu
 	@$(BIN)/parley up
@@ -26,6 +27,13 @@ test: $(VENV)/installed-test $(CLIENTS)/installed-light
 clients: $(VENV)/installed-test $(CLIENTS)/installed-light $(CLIENTS)/installed-heavy
 	$(BIN)/pytest tests/clients -m "heavy_client or not heavy_client"
 
+# The engines whose packages are too large for every run or need an environment of their own.
+engines: $(ENGINES)/installed-torch $(ENGINES)/installed-melo
+	$(ENGINES)/torch/bin/parley models fetch
+	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS)
+	$(ENGINES)/torch/bin/pytest -m torch_engine
+	$(ENGINES)/melo/bin/pytest tests/engines -m melo_engine
+
 # Everything is killed, stopped and cut while people talk: at least 500 faults over 2,000 turns.
 chaos: $(VENV)/installed-cpu
 	$(BIN)/python -m bench.chaos --turns 2000 --faults 500
@@ -35,25 +43,27 @@ chaos-short: $(VENV)/installed-cpu
 	$(BIN)/python -m bench.chaos --turns 0 --faults 0 --minutes 2.5 --sessions 24 --turns-each 4 \
 		--pause-s 4
 
+# What `uv` says of the machines in pyproject.toml, which the pins need not repeat.
+NARROW := s/ and platform_machine == 'x86_64' and platform_python_implementation == 'CPython' and \
+sys_platform == 'linux'$$//; s/ ; python_full_version < '3.14'$$//
+
 # Pins every package that an extra can bring in to one exact version.
 lock: $(CLIENTS)/installed-light
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --upgrade \
 		--no-annotate --no-header --quiet --output-file $(VENV)/lock.txt
 	{ echo '# Every package Parley installs, at one exact version. Written by `make lock`.'; \
-		sed "s/ ; python_full_version < '3.14' and sys_platform == 'linux'$$//" \
-			$(VENV)/lock.txt; } > constraints.txt
+		sed "$(NARROW)" $(VENV)/lock.txt; } > constraints.txt
 	for kind in light heavy; do \
 		$(BIN)/uv pip compile $(CLIENT_PINS)/$$kind.in --universal --upgrade \
 			--no-annotate --no-header --quiet --output-file $(VENV)/lock.txt && \
 		{ echo '# Written by `make lock`.'; \
-			sed "s/ ; python_full_version < '3.14' and sys_platform == 'linux'$$//" \
-				$(VENV)/lock.txt; } > $(CLIENT_PINS)/$$kind.txt || exit 1; done
+			sed "$(NARROW)" $(VENV)/lock.txt; } > $(CLIENT_PINS)/$$kind.txt || exit 1; done
 	cd tests/clients/js && ../../../$(CLIENTS)/light/bin/npm install --package-lock-only
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .import_linter_cache $(CLIENTS) tests/clients/js/node_modules
+	rm -rf .import_linter_cache $(CLIENTS) $(ENGINES) tests/clients/js/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/installed-cpu: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -74,6 +84,16 @@ $(CLIENTS)/installed-light: $(CLIENT_PINS)/light.txt tests/clients/js/package-lo
 $(CLIENTS)/installed-heavy: $(CLIENT_PINS)/heavy.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(CLIENTS)/heavy
 	$(CLIENTS)/heavy/bin/pip install -r $(CLIENT_PINS)/heavy.txt
+	@touch $@
+
+$(ENGINES)/installed-torch: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(ENGINES)/torch
+	$(ENGINES)/torch/bin/pip install -c constraints.txt -e '.[cpu,gpu,kokoro,test]'
+	@touch $@
+
+$(ENGINES)/installed-melo: deploy/melo/requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m venv $(ENGINES)/melo
+	$(ENGINES)/melo/bin/pip install -r deploy/melo/requirements.txt
 	@touch $@
 
 $(VENV)/bin/python:
