@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import psutil
@@ -16,17 +17,23 @@ from cli.address import answers, check_free, local_url
 from cli.broker import OLDEST_REDIS, BrokerError, find_server, server_version
 from cli.console import console, load_settings
 from shared.broker import connect
+from shared.gpu import NoGpu, card
 from shared.models import ModelMissing, needed, resolve, starter_pack
 from shared.models.store import is_hub_id
-from shared.profiles import STAGES
+from shared.profiles import PROFILES
 from shared.settings import Settings
 
-# The packages that an engine imports, as (distribution, module).
-_PACKAGES_OF_ENGINE: dict[str, list[tuple[str, str]]] = {
-    "silero": [("onnxruntime", "onnxruntime")],
-    "whisper": [("faster-whisper", "faster_whisper"), ("ctranslate2", "ctranslate2")],
-    "llama": [("xllamacpp", "xllamacpp")],
-    "piper": [("piper-tts", "piper")],
+# The packages that an engine imports, as (distribution, module), and the extra that brings them.
+_PACKAGES_OF_ENGINE: dict[str, tuple[str, list[tuple[str, str]]]] = {
+    "silero": ("cpu", [("onnxruntime", "onnxruntime")]),
+    "silero-torch": ("gpu", [("torch", "torch")]),
+    "smart-turn": ("cpu", [("onnxruntime", "onnxruntime")]),
+    "whisper": ("cpu", [("faster-whisper", "faster_whisper"), ("ctranslate2", "ctranslate2")]),
+    "llama": ("cpu", [("xllamacpp", "xllamacpp")]),
+    "transformers": ("gpu", [("torch", "torch"), ("transformers", "transformers")]),
+    "piper": ("cpu", [("piper-tts", "piper")]),
+    "kokoro": ("kokoro", [("kokoro", "kokoro")]),
+    "melo": ("", [("melo", "melo")]),
 }
 _ENOUGH_MEMORY_GB = 2
 _ENOUGH_CORES = 2
@@ -61,9 +68,9 @@ def doctor() -> None:
 def checks(config: Settings) -> Iterator[Check]:
     """Every check of this machine against these settings, in reading order."""
     yield Check("ok", "python", platform.python_version())
-    for stage in STAGES:
-        for distribution, module in _PACKAGES_OF_ENGINE.get(config.engine(stage), []):
-            yield _package(stage, distribution, module)
+    yield from _packages(config)
+    if config.on_gpu:
+        yield _gpu()
     for name in needed(config):
         yield _model(name, config)
     yield _broker(config)
@@ -74,12 +81,38 @@ def checks(config: Settings) -> Iterator[Check]:
     yield _memory()
 
 
-def _package(stage: str, distribution: str, module: str) -> Check:
-    what = f"{stage}: {distribution}"
-    if importlib.util.find_spec(module) is None:
-        advice = "install the engines of the cpu profile with pip install 'parley[cpu]'"
-        return Check("fail", what, f"missing: {advice}")
-    return Check("ok", what, importlib.metadata.version(distribution))
+def _packages(config: Settings) -> Iterator[Check]:
+    for role in PROFILES[config.profile]:
+        if role == "tts" and config.tts_python is not None:
+            yield _interpreter(config.tts_python)
+            continue
+        extra, packages = _PACKAGES_OF_ENGINE.get(config.engine(role), ("", []))
+        for distribution, module in packages:
+            yield _package(role, distribution, module, extra)
+
+
+def _package(role: str, distribution: str, module: str, extra: str) -> Check:
+    what = f"{role}: {distribution}"
+    if importlib.util.find_spec(module) is not None:
+        return Check("ok", what, importlib.metadata.version(distribution))
+    advice = f"pip install 'parley[{extra}]'" if extra else "it has an environment of its own"
+    return Check("fail", what, f"missing: {advice}; docs/engines.md says more")
+
+
+def _interpreter(python: Path) -> Check:
+    what = "tts: PARLEY_TTS_PYTHON"
+    if os.access(python, os.X_OK):
+        return Check("ok", what, str(python))
+    return Check("fail", what, f"{python} is no program that can be run")
+
+
+def _gpu() -> Check:
+    try:
+        found = card()
+    except NoGpu as error:
+        return Check("fail", "gpu", str(error))
+    total, free = found.total_bytes / 1e9, found.free_bytes / 1e9
+    return Check("ok", "gpu", f"{found.name}, {free:.1f} of {total:.1f} GB free")
 
 
 def _model(name: str, config: Settings) -> Check:

@@ -102,3 +102,19 @@ def test_a_mistake_is_one_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith(f"parley: {sentence}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_doctor_names_what_the_gpu_profile_lacks(free_port: str, tmp_path: Path) -> None:
+    """Where the tests run there is no GPU, nor are the packages for one installed."""
+    done = parley("doctor", PARLEY_PROFILE="gpu", PARLEY_PORT=free_port)
+    assert done.returncode == 1
+    assert (
+        verdicts(done.stdout).items()
+        >= {"gpu": "fail", "llm: transformers": "fail", "tts: melo": "fail"}.items()
+    )
+    assert "pip install 'parley[gpu]'" in done.stdout
+
+
+def test_the_doctor_tries_the_python_of_the_speech_stage(free_port: str) -> None:
+    done = parley("doctor", PARLEY_PORT=free_port, PARLEY_TTS_PYTHON="/nowhere/python")
+    assert verdicts(done.stdout)["tts: PARLEY_TTS_PYTHON"] == "fail"
