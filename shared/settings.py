@@ -50,7 +50,14 @@ class Settings(BaseSettings):
             names the field.
     """
 
-    model_config = SettingsConfigDict(env_prefix="PARLEY_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PARLEY_",
+        extra="ignore",
+        frozen=True,
+        # A folder of files that are named as the variables are, for secrets: what is in a process's
+        # environment can be read in more places than a file can.
+        secrets_dir=os.environ.get("PARLEY_SECRETS_DIR"),
+    )
 
     # where things are
     redis_url: str = Field(
