@@ -1,8 +1,4 @@
-"""Silero VAD on onnxruntime: one step of the model for every session at once.
-
-The model (https://github.com/snakers4/silero-vad) hears 512 samples together with the 64 before
-them and carries a recurrent state of two vectors of 128.
-"""
+"""Silero VAD on onnxruntime: one step of the model for every session at once."""
 
 import numpy as np
 import onnxruntime
@@ -12,10 +8,9 @@ from shared.models import resolve
 from shared.registry import loaded
 from shared.settings import Settings
 from workers.vad.engines import WINDOW
+from workers.vad.engines.silero_state import STATE, packed, unpacked
 
 _FILE = "silero_vad_op18_ifless.onnx"
-_CONTEXT = 64
-_RECURRENT = (2, 128)
 _SAMPLE_RATE = np.array(16_000, np.int64)
 
 
@@ -23,7 +18,7 @@ class SileroEngine:
     """A session's state is its recurrent state, 256 numbers, and its last 64 samples."""
 
     name = "silero"
-    STATE = _RECURRENT[0] * _RECURRENT[1] + _CONTEXT
+    STATE = STATE
 
     def __init__(self, settings: Settings) -> None:
         self.model = settings.model("vad")
@@ -50,15 +45,9 @@ class SileroEngine:
 
     def step(self, audio: Float32, state: Float32) -> tuple[Float32, Float32]:
         session = loaded(self._session, self.name)
-        batch = len(audio)
-        if batch == 0:
+        if len(audio) == 0:
             return np.zeros(0, np.float32), state
-        recurrent, context = state[:, :-_CONTEXT], state[:, -_CONTEXT:]
-        feed = {
-            "input": np.concatenate([context, audio], axis=1),
-            "sr": _SAMPLE_RATE,
-            "state": recurrent.reshape(batch, *_RECURRENT).transpose(1, 0, 2).copy(),
-        }
+        heard, recurrent = unpacked(audio, state)
+        feed = {"input": heard, "sr": _SAMPLE_RATE, "state": recurrent}
         probability, recurrent = session.run(["output", "stateN"], feed)
-        flat = recurrent.transpose(1, 0, 2).reshape(batch, -1)
-        return probability[:, 0], np.concatenate([flat, audio[:, -_CONTEXT:]], axis=1)
+        return probability[:, 0], packed(audio, recurrent)
