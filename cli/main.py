@@ -7,6 +7,7 @@ from cli.doctor import doctor
 from cli.restart import restart
 from cli.say import say
 from cli.up import up
+from cli.worker import worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="Parley: talk to a language model, on your own machine.",
 )
 app.command()(up)
+app.command()(worker)
 app.command()(restart)
 app.command()(say)
 app.command()(doctor)

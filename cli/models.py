@@ -1,21 +1,31 @@
 """`parley models`: which models there are, and bringing them onto this machine."""
 
+import logging
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.progress import Progress as Bars
 from rich.table import Table
 
 from cli.console import console, fail, load_settings
-from shared.models import FetchError, ModelMissing, fetch, needed, resolve, starter_pack
+from shared import logs
+from shared.models import FetchError, ModelMissing, Progress, fetch, needed, resolve, starter_pack
+from shared.profiles import STAGES, Stage
 from shared.settings import Settings
+
+_LINE_EVERY_S = 5
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, help="The models on this machine, and how to get more.")
 
@@ -56,6 +66,9 @@ def fetch_(
             " Without any, the models the profile needs."
         ),
     ] = None,
+    stage: Annotated[
+        Stage | None, typer.Option(help="Only what this stage needs of the profile's models.")
+    ] = None,
 ) -> None:
     """Brings models onto this machine; those that are here already cost nothing.
 
@@ -64,16 +77,19 @@ def fetch_(
       parley models fetch
 
       parley models fetch whisper-base
+
+      parley models fetch --stage stt
     """
     config = load_settings()
-    for name in names or needed(config):
+    logs.set_up("parley", config.log_level, config.log_format)
+    for name in names or needed(config, [stage] if stage else STAGES):
         folder = _fetch(name, config)
         console.print(f"[bold]{name}[/] is in {folder}", soft_wrap=True)
 
 
-def fetch_missing(config: Settings) -> None:
-    """Fetches what the engines of these settings need and this machine lacks."""
-    for name in needed(config):
+def fetch_missing(config: Settings, stages: Collection[Stage] = STAGES) -> None:
+    """Fetches what the engines of these stages need and this machine lacks."""
+    for name in needed(config, stages):
         if _here(name, config) == "no":
             _fetch(name, config)
 
@@ -87,6 +103,21 @@ def _here(name: str, config: Settings) -> str:
 
 
 def _fetch(name: str, config: Settings) -> str:
+    try:
+        with _shown(name) as progress:
+            return str(fetch(name, progress, config.models_dir))
+    except FetchError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot keep {name} in {config.models_dir}: {error.strerror}")
+
+
+@contextmanager
+def _shown(name: str) -> Iterator[Progress]:
+    """Where a fetch reports to: a bar on a terminal, a line every few seconds elsewhere."""
+    if not console.is_terminal:
+        yield _Lines(name)
+        return
     columns = (
         TextColumn("{task.description:<24}"),
         BarColumn(),
@@ -94,17 +125,20 @@ def _fetch(name: str, config: Settings) -> str:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    try:
-        with Progress(*columns, console=console) as bars:
-            bar = bars.add_task(name, total=None, visible=False)
-            return str(
-                fetch(
-                    name,
-                    lambda done, total: bars.update(bar, completed=done, total=total, visible=True),
-                    config.models_dir,
-                )
-            )
-    except FetchError as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"cannot keep {name} in {config.models_dir}: {error.strerror}")
+    with Bars(*columns, console=console) as bars:
+        bar = bars.add_task(name, total=None, visible=False)
+        yield lambda done, total: bars.update(bar, completed=done, total=total, visible=True)
+
+
+class _Lines:
+    """Progress in a log."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said_s = -float(_LINE_EVERY_S)
+
+    def __call__(self, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s >= _LINE_EVERY_S or done == total:
+            self._said_s = now_s
+            log.info("fetching %s: %.0f of %.0f MB", self._name, done / 1e6, total / 1e6)

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from types import FrameType
 import psutil
 
 from cli.runtime import Place
+from shared import logs
+from shared.profiles import Stage
+from shared.settings import Settings
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER = 36
@@ -31,7 +35,8 @@ _RETRY_FOR_EVER = 1_000_000_000
 # Above what a process takes to drain: ten seconds for its work, and what then is in an engine.
 _STOP_TIMEOUT_S = 20
 
-_SUPERVISOR_LINE = re.compile(r"\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d),\d+ (?:WARN|ERRO|CRIT) (.*)", re.S)
+_SUPERVISOR_LINE = re.compile(r"\d{4}-\d\d-\d\d (\d\d:\d\d:\d\d),\d+ (WARN|ERRO|CRIT) (.*)", re.S)
+_LEVELS = {"WARN": "warning", "ERRO": "error", "CRIT": "critical"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ def supervise(
     place: Place,
     environment: Mapping[str, str],
     write: Callable[[str], None],
+    log_format: logs.Format = "text",
 ) -> bool:
     """Keeps `programs` running until SIGINT, SIGTERM or SIGHUP, then stops them all.
 
@@ -56,7 +62,8 @@ def supervise(
     supervisord itself died. Either way no process is left. If this process is killed, the kernel
     tells supervisord to stop everything, and until it has, it holds `place`.
 
-    Must be called from the main thread: it handles signals while it runs.
+    It may be a container's first process: whatever loses its parent becomes its child, and is
+    reaped as it ends. Must be called from the main thread: it handles signals while it runs.
     """
     config = place.folder / "supervisord.conf"
     config.touch(mode=0o600)
@@ -85,18 +92,37 @@ def supervise(
         asked = True
         process.terminate()
 
+    def reap(number: int, frame: FrameType | None) -> None:
+        _reap_adopted(process.pid)
+
     assert process.stdout is not None
-    with _handling({signal.SIGINT, signal.SIGTERM, signal.SIGHUP}, stop):
+    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    with _handling(ends, stop), _handling({signal.SIGCHLD}, reap):
         try:
             with process:
                 try:
                     for line in process.stdout:
-                        write(_restyled(line))
+                        write(_restyled(line, log_format))
                 finally:
                     process.terminate()
         finally:
             _end_orphans()
     return asked
+
+
+def worker_command(stage: Stage, config: Settings) -> list[str]:
+    """What runs one worker of `stage`."""
+    python = config.tts_python if stage == "tts" and config.tts_python else sys.executable
+    # -P: a folder called `shared` in the working directory must not be taken for Parley's.
+    return [str(python), "-P", "-m", f"workers.{stage}"]
+
+
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end this process, also as a container's first, to which it means nothing else.
+
+    It is for the time before something else handles it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def configuration(programs: list[Program], folder: Path) -> str:
@@ -148,10 +174,15 @@ def _literal(value: Path | str) -> str:
     return str(value).replace("%", "%%")
 
 
-def _restyled(line: str) -> str:
-    """supervisord's own lines, in the form of all others."""
+def _restyled(line: str, log_format: logs.Format) -> str:
+    """A line as it should be: supervisord's own, and what programs print, like all others."""
     found = _SUPERVISOR_LINE.fullmatch(line)
-    return f"{found[1]} parley   {found[2]}" if found else line
+    if log_format == "text":
+        return f"{found[1]} parley   {found[3]}" if found else line
+    if line.startswith("{"):
+        return line
+    level, message = (_LEVELS[found[2]], found[3]) if found else ("info", line)
+    return logs.json_line("parley", level, message.rstrip("\n"), at=time.time()) + "\n"
 
 
 def _prctl() -> Callable[[int, int], object]:
@@ -172,6 +203,15 @@ def _handling(
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def _reap_adopted(supervisord: int) -> None:
+    """Reaps every child that has ended but supervisord, for whose end somebody waits."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == supervisord:
+                return  # the others are not this process's to reap any more: see _end_orphans
+            os.waitpid(ended.si_pid, 0)
 
 
 def _end_orphans() -> None:

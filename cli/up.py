@@ -1,6 +1,7 @@
 """`parley up`: everything on this machine, in the foreground."""
 
 import fcntl
+import logging
 import os
 import shutil
 import sys
@@ -18,17 +19,20 @@ from cli.broker import Broker, BrokerError, find_server
 from cli.console import console, fail, load_settings
 from cli.models import fetch_missing
 from cli.runtime import occupied
-from cli.supervise import Program, supervise
+from cli.supervise import Program, end_on_sigterm, supervise, worker_command
+from shared import logs
 from shared.profiles import STAGES
 from shared.settings import Settings, environment
 
 _POLL_S = 0.1
 _USUAL_URL = "ws://127.0.0.1:8080"
 
+log = logging.getLogger(__name__)
+
 
 def up(
     profile: Annotated[
-        str | None, typer.Option(help="Which engines run: cpu, or instant (no models).")
+        str | None, typer.Option(help="Which engines run: cpu, gpu, or instant (no models).")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
@@ -46,11 +50,13 @@ def up(
       PARLEY_STT_MODEL=whisper-base PARLEY_STT_WORKERS=2 parley up --port 9000
     """
     started = time.monotonic()
+    end_on_sigterm()
     given = {"profile": profile, "host": host, "port": port}
     overrides = {name: value for name, value in given.items() if value is not None}
     config = load_settings(**overrides)
-    if config.problem:
-        fail(config.problem)
+    logs.set_up("parley", config.log_level, config.log_format)
+    if problem := config.problem or _tts_python_problem(config):
+        fail(problem)
     try:
         check_free(config.host, config.port)
     except OSError as error:
@@ -64,21 +70,25 @@ def up(
             programs.append(Program("broker", broker.prepare(), stops_late=True))
         place.note(config)
         threading.Thread(target=_announce, args=(config, started), daemon=True).start()
-        asked = supervise(programs, place, environment(**overrides), _write)
+        asked = supervise(programs, place, environment(**overrides), _write, config.log_format)
     if not asked:
         fail("the supervisor was killed, and everything it ran was stopped")
 
 
 def processes(config: Settings) -> Iterator[Program]:
     """The gateway and each stage's workers, numbered where there are several."""
-    # -P: a folder called `shared` in the working directory must not be taken for Parley's.
-    python = [sys.executable, "-P", "-m"]
-    yield Program("gateway", [*python, "gateway"])
+    yield Program("gateway", [sys.executable, "-P", "-m", "gateway"])
     for stage in STAGES:
         number = config.workers(stage)
         names = [stage] if number == 1 else [f"{stage}-{n}" for n in range(1, number + 1)]
         for name in names:
-            yield Program(name, [*python, f"workers.{stage}"])
+            yield Program(name, worker_command(stage, config))
+
+
+def _tts_python_problem(config: Settings) -> str | None:
+    if config.tts_python is None or os.access(config.tts_python, os.X_OK):
+        return None
+    return f"PARLEY_TTS_PYTHON: {str(config.tts_python)!r} is no program that can be run"
 
 
 @contextmanager
@@ -111,6 +121,9 @@ def _announce(config: Settings, started: float) -> None:
     http, ws = local_url(config), local_url(config, "ws")
     while not answers(f"{http}/ready"):
         time.sleep(_POLL_S)
+    if config.log_format == "json":
+        log.info("ready at %s after %.1f s", http, time.monotonic() - started)
+        return
     elsewhere = "" if ws == _USUAL_URL else f" --url {ws}"
     parley = "parley" if shutil.which("parley") else sys.argv[0]
     console.print(

@@ -56,7 +56,7 @@ def main() -> None:
         sys.exit(f"gateway: {explained(error)}")
     if config.problem:
         sys.exit(f"gateway: {config.problem}")
-    logs.set_up("gateway", config.log_level)
+    logs.set_up("gateway", config.log_level, config.log_format)
     _say_who_gets_in(config)
     gateway = server(config)
     with contextlib.suppress(KeyboardInterrupt):

@@ -1,9 +1,16 @@
-"""One readable log: every process writes `12:00:01 stt      message` lines to standard error."""
+"""One readable log: every process writes `12:00:01 stt      message` lines to standard error.
 
+On request each line is a JSON object instead, for machines that gather logs.
+"""
+
+import json
 import logging
 import sys
 import textwrap
-from typing import Any
+import time
+from typing import Any, Literal
+
+Format = Literal["text", "json"]
 
 
 def printable(text: str) -> str:
@@ -11,6 +18,13 @@ def printable(text: str) -> str:
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
+
+
+def json_line(process: str, level: str, message: str, *, at: float, **more: str) -> str:
+    """A log line as JSON, without its end. `at` is seconds since 1970, and UTC in the line."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+    said = {"time": f"{moment}.{int(at % 1 * 1000):03d}Z", "level": level, "process": process}
+    return json.dumps({**said, "message": message, **more})
 
 
 class _Line(logging.Formatter):
@@ -32,10 +46,25 @@ class _Line(logging.Formatter):
         return textwrap.indent(super().formatException(ei), "  ")
 
 
-def set_up(process: str, level: str) -> None:
+class _Json(logging.Formatter):
+    """The same as a JSON object."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        level, message = record.levelname.lower(), record.getMessage()
+        failure = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
+        return json_line(
+            self._process, level, message, at=record.created, logger=record.name, **failure
+        )
+
+
+def set_up(process: str, level: str, log_format: Format = "text") -> None:
     """Sends this process's log to standard error, from `level` ("info", …) on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(process))
+    handler.setFormatter(_Json(process) if log_format == "json" else _Line(process))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx", "uvicorn.access", "faster_whisper"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

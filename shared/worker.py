@@ -100,7 +100,7 @@ def run_worker(
     # 174 ms instead of 116, and llama.cpp fell from 35 tokens a second to 1.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config = settings()
-    logs.set_up(stage, config.log_level)
+    logs.set_up(stage, config.log_level, config.log_format)
     try:
         uvloop.run(_work(stage, config, create, start, offers))
     except* CannotStart as problems:

@@ -1,8 +1,9 @@
 """Where a model is on this machine."""
 
+from collections.abc import Collection
 from pathlib import Path
 
-from shared.profiles import MODELS, PROFILES
+from shared.profiles import MODELS, PROFILES, STAGES, Role, Stage
 from shared.registry import CannotStart
 from shared.settings import Settings, settings
 
@@ -21,8 +22,9 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
     """The local folder, or file, of the model `name`.
 
     In this order: a path that exists (anything with a slash in it, `~` for the home folder);
-    a folder of that name in `models_dir` (default: the setting's); for `owner/name`, the
-    newest snapshot in the Hugging Face cache. Nothing is downloaded.
+    a folder of that name in `models_dir` (default: the setting's); a folder of that name, also
+    `owner/name`, in the setting `repository_dir`; for `owner/name`, the newest snapshot in the
+    Hugging Face cache. Nothing is downloaded.
 
     Raises:
         ModelMissing: it is in none of these places.
@@ -30,9 +32,14 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
     path = Path(name).expanduser()
     if len(path.parts) > 1 and path.exists():
         return path
-    folder = (models_dir or settings().models_dir) / name
-    if len(path.parts) == 1 and folder.is_dir():
-        return folder
+    if len(path.parts) == 1:
+        folder = (models_dir or settings().models_dir) / name
+        if folder.is_dir():
+            return folder
+    if len(path.parts) == 1 or is_hub_id(name):
+        folder = settings().repository_dir / name
+        if folder.is_dir():
+            return folder
     snapshot = _hub_snapshot(name) if is_hub_id(name) else None
     if snapshot is None:
         raise ModelMissing(name)
@@ -42,14 +49,20 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
 def is_hub_id(name: str) -> bool:
     """Whether `name` has the shape of a Hugging Face id: owner/name."""
     owner, slash, rest = name.partition("/")
-    return bool(owner and slash and rest) and "/" not in rest and owner not in {".", "..", "~"}
+    plain = not {owner, rest} & {"", ".", ".."} and owner != "~"
+    return bool(slash) and plain and "/" not in rest
 
 
-def needed(chosen: Settings) -> list[str]:
-    """The models that the engines of these settings load."""
-    local = [role for role in PROFILES[chosen.profile] if chosen.engine(role) in MODELS]
+def needed(chosen: Settings, stages: Collection[Stage] = STAGES) -> list[str]:
+    """The models that the engines of these stages load."""
+    roles = [role for role in PROFILES[chosen.profile] if _stage(role) in stages]
+    local = [role for role in roles if chosen.engine(role) in MODELS]
     names = [chosen.model(role) for role in local if role != "tts"]
     return [*names, *(chosen.speech_models if "tts" in local else ())]
+
+
+def _stage(role: Role) -> Stage:
+    return "vad" if role == "turn" else role
 
 
 def _hub_snapshot(name: str) -> Path | None:
