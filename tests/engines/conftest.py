@@ -1,12 +1,12 @@
-"""Real models and real recordings, from the model store."""
+"""Real recordings from the model store, and work done side by side."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from faster_whisper import decode_audio
 
 from shared.audio import Int16, to_int16
 from shared.models import resolve
@@ -14,6 +14,7 @@ from shared.settings import Settings
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+SOON_S = 30.0
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,9 @@ def readers(settings: Settings) -> Callable[[str], Int16]:
 
 
 def at_16_khz(path: Path) -> Int16:
-    # PyAV reads float WAV as well, which these samples are.
+    # PyAV reads float WAV as well, which these samples are. MeloTTS's environment lacks it.
+    from faster_whisper import decode_audio
+
     return to_int16(decode_audio(str(path), sampling_rate=16_000))
 
 
@@ -50,3 +53,27 @@ def at_once(work: Callable[[In], Out], inputs: Sequence[In]) -> list[Out]:
     """Works on every input in a thread of its own, all at the same time."""
     with ThreadPoolExecutor(len(inputs)) as threads:
         return list(threads.map(work, inputs))
+
+
+def close_at_work(work: Callable[[], object], close: Callable[[], None]) -> set[str]:
+    """Closes an engine while two threads work with it, again and again.
+
+    Returns:
+        Why they could not go on. Work under way may be finished; what comes after must raise.
+    """
+    begun = [threading.Event(), threading.Event()]
+
+    def go_on(has_begun: threading.Event) -> str:
+        while True:
+            try:
+                work()
+            except RuntimeError as error:
+                return str(error)
+            has_begun.set()
+
+    with ThreadPoolExecutor(len(begun)) as threads:
+        ends = [threads.submit(go_on, event) for event in begun]
+        for event in begun:
+            assert event.wait(SOON_S)
+        close()
+        return {end.result(SOON_S) for end in ends}

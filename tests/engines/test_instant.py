@@ -1,13 +1,21 @@
-"""What the engine for tests does when it may call functions."""
+"""What the engines for tests say, and which functions they call."""
 
 import json
+import zlib
 from typing import Any
 
+import numpy as np
 import pytest
 
+from shared.audio import Int16
 from shared.messages import Tool
 from shared.settings import Settings
-from workers.llm.engines import Call, Completion, Delta, Message, Prompt, create
+from workers.llm.engines import Call, Completion, Delta, Message, Prompt
+from workers.llm.engines import create as create_llm
+from workers.stt.engines import Utterance
+from workers.stt.engines import create as create_stt
+from workers.tts.engines import Speech, TtsEngine
+from workers.tts.engines import create as create_tts
 
 SCHEMA = {
     "type": "object",
@@ -37,7 +45,7 @@ async def answer(
     *messages: Message | str, **options: Any
 ) -> tuple[str, list[tuple[str, Any]], Completion]:
     told = [Message("user", m) if isinstance(m, str) else m for m in messages]
-    engine = create(Settings(llm_engine="instant"))
+    engine = create_llm(Settings(llm_engine="instant"))
     prompt = Prompt(told, **{"tools": TOOLS, **options})
     *steps, completion = [step async for step in engine.stream(prompt)]
     assert isinstance(completion, Completion)
@@ -99,8 +107,51 @@ async def test_it_goes_on_to_the_call_after_what_was_said() -> None:
 
 
 async def test_a_call_that_does_not_fit_is_cut() -> None:
-    engine = create(Settings(llm_engine="instant"))
+    engine = create_llm(Settings(llm_engine="instant"))
     prompt = Prompt([Message("user", "Hi.")], tools=TOOLS, choice="required", max_tokens=0)
     [call, completion] = [step async for step in engine.stream(prompt)]
     assert call == Call("note", "{", complete=False)
     assert completion == Completion("length", 1, 0)
+
+
+@pytest.mark.parametrize("name", ["instant", "paced"])
+async def test_instant_repeats_the_question_exactly_from_the_prefix_on(name: str) -> None:
+    engine = create_llm(Settings(llm_engine=name, paced_token_ms=0))
+    whole = "You said: hello there. That is all I know about it."
+    for cut in range(len(whole) + 1):
+        prompt = Prompt([Message("user", "hello there")], prefix=whole[:cut])
+        *deltas, _ = [step async for step in engine.stream(prompt)]
+        text = "".join(step.text for step in deltas if isinstance(step, Delta))
+        assert whole[:cut] + text == whole
+
+
+def test_what_was_heard_tells_which_audio_it_was() -> None:
+    engine = create_stt(Settings(stt_engine="instant"))
+    audio = [np.arange(4, dtype=np.int16), np.zeros(0, np.int16)]
+    heard = engine.transcribe([Utterance(pcm) for pcm in audio])
+    assert [t.text for t in heard] == ["utterance of 4 samples crc 2f5a9784", ""]
+
+
+def say(engine: TtsEngine, text: str, rate: int) -> Int16:
+    spoken = engine.synthesize(Speech(text, voice=None, speed=1.0, sample_rate=rate))
+    return np.concatenate([np.zeros(0, np.int16), *spoken])
+
+
+@pytest.mark.parametrize("name", ["instant", "paced"])
+def test_samples_of_instant_tell_their_text_and_their_position(name: str) -> None:
+    engine = create_tts(Settings(tts_engine=name, paced_tts_speed=1_000))
+    audio = say(engine, "hello there", 8_000)
+    assert len(audio) == 11 * 160
+    low, high, number, thousands = audio.view(np.uint16).reshape(-1, 4).T
+    assert set(low + 65_536 * high.astype(int)) == {zlib.crc32(b"hello there")}
+    assert (number == np.arange(440)).all()
+    assert not thousands.any()
+
+
+def test_samples_of_instant_tell_their_position_however_long_the_text() -> None:
+    engine = create_tts(Settings(tts_engine="instant"))
+    audio = say(engine, "x" * 701, 22_050).view(np.uint16)
+    assert len(audio) == 701 * 441
+    groups = audio[: len(audio) // 4 * 4].reshape(-1, 4).astype(int)
+    assert (groups[:, 2] + 65_536 * groups[:, 3] == np.arange(len(groups))).all()
+    assert len(groups) > 65_536

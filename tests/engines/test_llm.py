@@ -1,60 +1,31 @@
-"""What every LLM engine does, with a real model."""
+"""What every LLM engine does, with real models."""
 
 import asyncio
-from collections import Counter
+import re
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from shared.messages import Truncation
-from shared.settings import Settings
-from tests.engines.conftest import at_once
-from workers.llm.engines import (
-    Completion,
-    Delta,
-    LlmEngine,
-    Message,
-    Prompt,
-    PromptError,
-    create,
-    decoding,
-)
-
-INSTRUCTIONS = Message("system", "You are a helpful voice assistant.")
+from shared.models import ModelMissing
+from tests.engines.asking import INSTRUCTIONS, answer, ask, long_conversation
+from tests.engines.cases import Case, cases, prepared
+from tests.engines.conftest import at_once, close_at_work
+from workers.llm.engines import Delta, LlmEngine, Message, Prompt, PromptError, create
 
 
-@pytest.fixture(scope="module", params=["llama", "instant", "paced"])
-def engine(request: pytest.FixtureRequest) -> Iterator[LlmEngine]:
-    started = create(Settings(llm_engine=request.param, llm_slots=2))
-    started.load()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def narrow() -> Iterator[LlmEngine]:
-    """One conversation at a time, of 256 tokens."""
-    started = create(Settings(llm_engine="llama", llm_slots=1, llm_context_tokens=256))
-    started.load()
-    yield started
-    started.close()
-
-
-def ask(question: str, **options: Any) -> Prompt:
-    options = {"max_tokens": 16, "temperature": 0.0, **options}
-    return Prompt([INSTRUCTIONS, Message("user", question)], **options)
-
-
-async def answer(engine: LlmEngine, prompt: Prompt) -> tuple[str, Completion]:
-    items = [item async for item in engine.stream(prompt)]
-    *deltas, completion = items
-    assert isinstance(completion, Completion)
-    assert all(isinstance(delta, Delta) and delta.text for delta in deltas)
-    return "".join(delta.text for delta in deltas if isinstance(delta, Delta)), completion
+@pytest.fixture(scope="module", params=cases("llm"))
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LlmEngine]:
+    folder = tmp_path_factory.mktemp("llm")
+    with prepared("llm", request.param, folder, llm_slots=2) as settings:
+        loaded = create(settings)
+        loaded.load()
+        yield loaded
+        loaded.close()
 
 
 async def test_an_answer_is_deltas_and_a_completion(engine: LlmEngine) -> None:
@@ -82,6 +53,13 @@ async def test_the_same_again_without_chance(engine: LlmEngine) -> None:
     assert (await answer(engine, prompt))[0] == (await answer(engine, prompt))[0]
 
 
+async def test_together_is_as_alone(engine: LlmEngine) -> None:
+    prompts = [ask(f"What color is {thing}?", max_tokens=8) for thing in ("the sky", "grass")]
+    alone = [(await answer(engine, prompt))[0] for prompt in prompts]
+    together = await asyncio.gather(*(answer(engine, prompt) for prompt in prompts))
+    assert [text for text, _ in together] == alone
+
+
 async def test_more_prompts_than_slots_are_all_answered(engine: LlmEngine) -> None:
     prompts = [ask(f"What is {n} plus {n}?") for n in range(3 * engine.slots)]
     answers = await asyncio.gather(*(answer(engine, prompt) for prompt in prompts))
@@ -102,37 +80,21 @@ async def test_a_closed_stream_leaves_its_slot_to_others(engine: LlmEngine) -> N
     assert text
 
 
-@pytest.mark.parametrize("how", ["closed", "cancelled"])
-async def test_decoding_stops_within_a_step(
-    narrow: LlmEngine, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps: Counter[int] = Counter()
-    take = decoding.Decoding._take
-
-    def counted(one: decoding.Decoding, chunk: dict[str, Any], longest: int) -> None:
-        steps[id(one)] += 1
-        take(one, chunk, longest)
-
-    monkeypatch.setattr(decoding.Decoding, "_take", counted)
+async def test_a_cancelled_task_leaves_its_slot_to_others(engine: LlmEngine) -> None:
     begun = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(narrow.stream(ask("Tell me a story.", max_tokens=200))) as stream:
-            await anext(stream)
+        async for _ in engine.stream(ask("Tell me a long story.", max_tokens=200)):
             begun.set()
-            if how == "cancelled":
-                await asyncio.Event().wait()
 
-    listener = asyncio.create_task(listen())
+    listeners = [asyncio.create_task(listen()) for _ in range(2 * engine.slots)]
     await begun.wait()
-    if how == "cancelled":
+    for listener in listeners:
         listener.cancel()
-    await asyncio.wait([listener])
-    (stopped_at,) = steps.values()
-    # There is one slot: when the next answer is complete, the first was over long ago.
-    await answer(narrow, ask("What color is the sky?"))
-    assert len(steps) == 2
-    assert next(iter(steps.values())) <= stopped_at + 1
+    ends = await asyncio.gather(*listeners, return_exceptions=True)
+    assert any(isinstance(end, asyncio.CancelledError) for end in ends)
+    text, _ = await answer(engine, ask("What color is the sky?"))
+    assert text
 
 
 async def test_it_goes_on_after_what_was_said(engine: LlmEngine) -> None:
@@ -142,97 +104,43 @@ async def test_it_goes_on_after_what_was_said(engine: LlmEngine) -> None:
     assert text
 
 
-async def test_llama_goes_on_in_the_middle_of_a_sentence(narrow: LlmEngine) -> None:
-    text, _ = await answer(narrow, ask("Count to ten.", prefix="One, two, three,"))
-    assert text.startswith(" four")
-    # A prefix may end with the space that the next word would begin with.
-    text, _ = await answer(narrow, ask("Count to ten.", prefix="One, two, three, "))
-    assert text.startswith("four")
-
-
-def long_conversation() -> list[Message]:
-    history = [
-        message
-        for number in range(40)
-        for message in (
-            Message("user", f"Tell me fact number {number} about animals."),
-            Message("assistant", f"Fact number {number} is that animals like to eat and sleep."),
-        )
-    ]
-    return [INSTRUCTIONS, *history, Message("user", "What is the capital of France?")]
-
-
-@pytest.mark.parametrize(
-    ("truncation", "most"),
-    [
-        (Truncation(), 256 - 32),
-        (Truncation(retain=0.5), 128 - 16),
-        (Truncation(tokens=100), 100 + 20),
-        (Truncation(retain=0.8, tokens=100), 96),
-    ],
-)
-async def test_the_oldest_turns_go_when_the_context_is_full(
-    narrow: LlmEngine, truncation: Truncation, most: int
+@pytest.mark.parametrize("case", cases("llm", loads=True))
+async def test_a_long_conversation_loses_its_oldest_turns_or_is_refused(
+    case: Case, tmp_path: Path
 ) -> None:
-    prompt = Prompt(long_conversation(), max_tokens=32, temperature=0.0, truncation=truncation)
-    _, completion = await answer(narrow, prompt)
-    assert completion.finish == "stop"
-    assert 32 < completion.prompt_tokens <= most
+    with prepared("llm", case, tmp_path, llm_slots=1, llm_context_tokens=256) as settings:
+        engine = create(settings)
+        await asyncio.to_thread(engine.load)
+        _, completion = await answer(engine, Prompt(long_conversation(), max_tokens=8))
+        assert 32 < completion.prompt_tokens <= 256 - 8
+        whole = Prompt(long_conversation(), truncation=Truncation(retain=None))
+        with pytest.raises(PromptError, match="messages: the conversation is too long"):
+            await answer(engine, whole)
+        with pytest.raises(PromptError, match="messages: "):
+            await answer(engine, ask("word " * 400))
+        await asyncio.to_thread(engine.close)
 
 
-async def test_a_conversation_that_must_stay_whole_is_refused(narrow: LlmEngine) -> None:
-    prompt = Prompt(long_conversation(), truncation=Truncation(retain=None))
-    with pytest.raises(PromptError, match="messages: the conversation is too long"):
-        await answer(narrow, prompt)
-    short = ask("What is the capital of France?", truncation=Truncation(retain=None))
-    assert (await answer(narrow, short))[0]
-    tight = ask("word " * 60, truncation=Truncation(retain=None, tokens=50))
-    with pytest.raises(PromptError, match=r"where \d+ fit"):
-        await answer(narrow, tight)
+@pytest.mark.parametrize("case", cases("llm", loads=True))
+def test_it_works_between_load_and_close(case: Case, tmp_path: Path) -> None:
+    with prepared("llm", case, tmp_path, llm_slots=1) as settings:
+        engine = create(settings)
+
+        def talk() -> None:
+            asyncio.run(answer(engine, ask("Tell me a long story.", max_tokens=100)))
+
+        with pytest.raises(RuntimeError, match=f"{engine.name} engine is not loaded"):
+            talk()
+        engine.load()
+        for why in close_at_work(talk, engine.close):
+            assert re.search(f"{engine.name} engine (is not loaded|was closed)", why)
+        with pytest.raises(RuntimeError, match=f"{engine.name} engine is not loaded"):
+            talk()
 
 
-async def test_a_question_that_does_not_fit_is_refused(narrow: LlmEngine) -> None:
-    with pytest.raises(ValueError, match=r"messages: .*256 tokens"):
-        await answer(narrow, ask("word " * 400))
-    text, _ = await answer(narrow, ask("What color is the sky?"))
-    assert text
-
-
-def test_llama_listens_on_nothing_that_others_reach() -> None:
-    process = psutil.Process()
-    before = process.net_connections("all")
-    engine = create(Settings(llm_engine="llama", llm_slots=1))
-    engine.load()
-    opened = [c for c in process.net_connections("all") if c not in before]
-    engine.close()
-    assert not [c.laddr for c in opened if c.status == psutil.CONN_LISTEN]
-    (socket,) = [str(c.laddr) for c in opened if str(c.laddr).endswith("/llama.sock")]
-    assert not Path(socket).parent.exists()
-
-
-async def test_close_ends_what_is_being_said() -> None:
-    engine = create(Settings(llm_engine="llama", llm_slots=1))
-    engine.load()
-    stream = engine.stream(ask("Tell me a long story.", max_tokens=1000))
-    assert isinstance(await anext(stream), Delta)
-    await asyncio.to_thread(engine.close)
-    with pytest.raises(RuntimeError, match="llama engine was closed"):
-        async for _ in stream:
-            pass
-    with pytest.raises(RuntimeError, match="llama engine is not loaded"):
-        await anext(engine.stream(ask("Hello?")))
-
-
-@pytest.mark.parametrize("name", ["instant", "paced"])
-async def test_instant_repeats_the_question_exactly_from_the_prefix_on(name: str) -> None:
-    engine = create(Settings(llm_engine=name, paced_token_ms=0))
-    whole = "You said: hello there. That is all I know about it."
-    for cut in range(len(whole) + 1):
-        text, _ = await answer(engine, ask("hello there", prefix=whole[:cut]))
-        assert whole[:cut] + text == whole
-
-
-async def test_what_was_read_for_an_earlier_answer_is_told(narrow: LlmEngine) -> None:
-    await answer(narrow, ask("What color is the sky?"))
-    _, completion = await answer(narrow, ask("What color is the sky?"))
-    assert 0 < completion.cached_tokens < completion.prompt_tokens
+@pytest.mark.parametrize("case", cases("llm", loads=True))
+def test_a_model_that_is_missing_is_named(case: Case, tmp_path: Path) -> None:
+    with prepared("llm", case, tmp_path, llm_model="no-such-model") as settings:
+        engine = create(settings)
+        with pytest.raises(ModelMissing, match="'no-such-model'"):
+            engine.load()

@@ -1,33 +1,31 @@
-"""What every TTS engine does, with a real voice."""
+"""What every TTS engine does, with real voices."""
 
-import zlib
+import re
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.audio import Int16
-from shared.settings import Settings
-from tests.engines.conftest import at_once
-from workers.tts.engines import Speech, TtsEngine, create
+from shared.heartbeat import Offers
+from shared.models import ModelMissing
+from tests.engines.cases import Case, cases, prepared
+from tests.engines.conftest import at_once, close_at_work
+from workers.tts.engines import Speech, TtsEngine, create, offers
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
-@pytest.fixture(scope="module", params=["piper", "instant", "paced"])
-def engine(request: pytest.FixtureRequest) -> Iterator[TtsEngine]:
-    started = create(Settings(tts_engine=request.param))
-    started.load()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def piper() -> Iterator[TtsEngine]:
-    started = create(Settings(tts_engine="piper"))
-    started.load()
-    yield started
-    started.close()
+@pytest.fixture(scope="module", params=cases("tts"))
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TtsEngine]:
+    with prepared("tts", request.param, tmp_path_factory.mktemp("tts")) as settings:
+        loaded = create(settings)
+        loaded.load()
+        yield loaded
+        loaded.close()
 
 
 def speech(text: str, rate: int = 24_000, speed: float = 1.0, voice: str | None = None) -> Speech:
@@ -66,9 +64,17 @@ def test_faster_is_shorter(engine: TtsEngine) -> None:
     assert usual > 1.2 * fast
 
 
-def test_any_voice_is_spoken_with_one_there_is(engine: TtsEngine) -> None:
+def test_every_voice_speaks(engine: TtsEngine) -> None:
     for voice in (None, *(voice.name for voice in engine.voices)):
         assert len(say(engine, speech("Hello.", voice=voice)))
+
+
+def test_voices_have_names_and_languages_and_workers_say_so(engine: TtsEngine) -> None:
+    names = [voice.name for voice in engine.voices]
+    assert all(names)
+    assert len(names) == len({*names})
+    assert all(v.language is None or re.fullmatch("[a-z]{2,3}", v.language) for v in engine.voices)
+    assert offers(engine) == Offers(voices=tuple(names))
 
 
 def test_long_text_comes_sentence_by_sentence_and_may_be_left(engine: TtsEngine) -> None:
@@ -87,44 +93,20 @@ def test_two_threads_at_once(engine: TtsEngine) -> None:
     assert 0 < len(short) < min(len(long), len(again))
 
 
-def test_piper_is_neither_faint_nor_clipped(piper: TtsEngine) -> None:
-    for text in ("Sure!", SENTENCE):
-        audio = say(piper, speech(text)).astype(np.float64) / 32_768
-        assert 0.1 < np.abs(audio).max() < 1
-        assert -35 < 10 * np.log10(np.mean(audio**2)) < -15
+@pytest.mark.parametrize("case", cases("tts", loads=True))
+def test_it_works_between_load_and_close(case: Case, tmp_path: Path) -> None:
+    with prepared("tts", case, tmp_path) as settings:
+        engine = create(settings)
+        with pytest.raises(RuntimeError, match=f"{engine.name} engine is not loaded"):
+            say(engine, speech("Hello."))
+        engine.load()
+        for why in close_at_work(lambda: say(engine, speech("Hello.")), engine.close):
+            assert f"{engine.name} engine is not loaded" in why
 
 
-def test_piper_refuses_a_speed_that_is_none(piper: TtsEngine) -> None:
-    with pytest.raises(ValueError, match="speed must be above 0, not 0"):
-        say(piper, speech("Hello.", speed=0))
-
-
-@pytest.mark.parametrize("name", ["instant", "paced"])
-def test_samples_of_instant_tell_their_text_and_their_position(name: str) -> None:
-    engine = create(Settings(tts_engine=name, paced_tts_speed=1_000))
-    audio = say(engine, speech("hello there", rate=8_000))
-    assert len(audio) == 11 * 160
-    low, high, number, thousands = audio.view(np.uint16).reshape(-1, 4).T
-    assert set(low + 65_536 * high.astype(int)) == {zlib.crc32(b"hello there")}
-    assert (number == np.arange(440)).all()
-    assert not thousands.any()
-
-
-def test_samples_of_instant_tell_their_position_however_long_the_text() -> None:
-    engine = create(Settings(tts_engine="instant"))
-    audio = say(engine, speech("x" * 701, rate=22_050)).view(np.uint16)
-    assert len(audio) == 701 * 441
-    groups = audio[: len(audio) // 4 * 4].reshape(-1, 4).astype(int)
-    assert (groups[:, 2] + 65_536 * groups[:, 3] == np.arange(len(groups))).all()
-    assert len(groups) > 65_536
-
-
-def test_without_its_voice_it_says_so() -> None:
-    engine = create(Settings(tts_engine="piper"))
-    with pytest.raises(RuntimeError, match="piper engine is not loaded"):
-        say(engine, speech("Hello."))
-    engine.load()
-    assert len(say(engine, speech("Hello.")))
-    engine.close()
-    with pytest.raises(RuntimeError, match="piper engine is not loaded"):
-        say(engine, speech("Hello."))
+@pytest.mark.parametrize("case", cases("tts", loads=True))
+def test_a_model_that_is_missing_is_named(case: Case, tmp_path: Path) -> None:
+    with prepared("tts", case, tmp_path, tts_models="no-such-model") as settings:
+        engine = create(settings)
+        with pytest.raises(ModelMissing, match="'no-such-model'"):
+            engine.load()

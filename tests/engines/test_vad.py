@@ -1,24 +1,29 @@
 """What every VAD engine does, with real models and recordings."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.audio import Float32, Int16, to_float32
-from shared.settings import Settings
-from tests.engines.conftest import at_once
+from shared.models import ModelMissing
+from tests.engines.cases import Case, cases, prepared
+from tests.engines.conftest import at_once, close_at_work
 from workers.vad.engines import WINDOW, VadEngine, create
 
 Reader = Callable[[str], Int16]
 
 
-@pytest.fixture(scope="module", params=["silero", "energy"])
-def engine(request: pytest.FixtureRequest) -> Iterator[VadEngine]:
-    loaded = create(Settings(vad_engine=request.param)).vad
-    loaded.load()
-    yield loaded
-    loaded.close()
+@pytest.fixture(scope="module", params=cases("vad"))
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[VadEngine]:
+    with prepared("vad", request.param, tmp_path_factory.mktemp("vad")) as settings:
+        loaded = create(settings).vad
+        loaded.load()
+        yield loaded
+        loaded.close()
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +110,21 @@ def test_two_threads_at_once(engine: VadEngine, reading: Float32) -> None:
         np.testing.assert_allclose(heard, expected, atol=1e-5)
 
 
-def test_without_its_model_it_says_so(settings: Settings) -> None:
-    engine = create(settings).vad
-    step = (np.zeros((1, WINDOW), np.float32), engine.initial_state()[None])
-    with pytest.raises(RuntimeError, match="silero engine is not loaded"):
-        engine.step(*step)
-    engine.load()
-    engine.step(*step)
-    engine.close()
-    with pytest.raises(RuntimeError, match="silero engine is not loaded"):
-        engine.step(*step)
+@pytest.mark.parametrize("case", cases("vad", loads=True))
+def test_it_works_between_load_and_close(case: Case, tmp_path: Path) -> None:
+    with prepared("vad", case, tmp_path) as settings:
+        engine = create(settings).vad
+        window = (np.zeros((1, WINDOW), np.float32), engine.initial_state()[None])
+        with pytest.raises(RuntimeError, match=f"{engine.name} engine is not loaded"):
+            engine.step(*window)
+        engine.load()
+        for why in close_at_work(lambda: engine.step(*window), engine.close):
+            assert f"{engine.name} engine is not loaded" in why
+
+
+@pytest.mark.parametrize("case", cases("vad", loads=True))
+def test_a_model_that_is_missing_is_named(case: Case, tmp_path: Path) -> None:
+    with prepared("vad", case, tmp_path, vad_model="no-such-model") as settings:
+        engine = create(settings).vad
+        with pytest.raises(ModelMissing, match="'no-such-model'"):
+            engine.load()

@@ -19,11 +19,12 @@ def unpacked(audio: Float32, state: Float32) -> tuple[Float32, Float32]:
     """What the model is given, of the windows (B, 512) and the states before them (B, STATE).
 
     Returns:
-        The samples it hears, float32 (B, 576), and its recurrent state, float32 (2, B, 128).
+        The samples it hears, float32 (B, 576), and its recurrent state, float32 (2, B, 128), in
+        arrays of their own, which may be written to.
     """
     recurrent, context = state[:, :-_CONTEXT], state[:, -_CONTEXT:]
     vectors = recurrent.reshape(len(state), *_RECURRENT).transpose(1, 0, 2)
-    return np.concatenate([context, audio], axis=1), np.ascontiguousarray(vectors)
+    return np.concatenate([context, audio], axis=1), vectors.copy()
 
 
 def packed(audio: Float32, recurrent: Float32) -> Float32:
