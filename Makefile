@@ -32,7 +32,7 @@ engines: $(ENGINES)/installed-torch $(ENGINES)/installed-melo
 	$(ENGINES)/torch/bin/parley models fetch
 	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS)
 	$(ENGINES)/torch/bin/pytest -m torch_engine
-	$(ENGINES)/melo/bin/pytest tests/engines -m melo_engine
+	$(ENGINES)/melo/bin/pytest tests/engines/test_tts.py tests/engines/test_melo*.py -m melo_engine
 
 # Everything is killed, stopped and cut while people talk: at least 500 faults over 2,000 turns.
 chaos: $(VENV)/installed-cpu
