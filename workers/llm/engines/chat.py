@@ -1,4 +1,4 @@
-"""A conversation as llama.cpp's chat endpoint takes it."""
+"""A conversation as OpenAI's chat completions have it, and llama.cpp and chat templates take it."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ def plain_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
 
 
 def declared(tools: Iterable[Tool]) -> list[dict[str, Any]]:
-    """Tools as the endpoint takes them; PromptError if the parameters of one are no
+    """Tools in the same form; PromptError if the parameters of one are no
     JSON object."""
     return [
         {

@@ -1,15 +1,16 @@
-"""Calls that llama.cpp cannot but make: a grammar that allows nothing else, and how to read it.
+"""Calls that a model cannot but make: a grammar that allows nothing else, and how to read it.
 
-llama.cpp is asked for `tool_choice: required` in vain: models answer in prose all the same, with a
-template that knows tools or without. A grammar of our own holds for every model. It is llguidance's
-(https://github.com/guidance-ai/llguidance), which keeps to a JSON schema as its specification says;
-llama.cpp's own converter drops what it does not know, such as the limits of a fraction.
+llama.cpp is asked for `tool_choice: required` in vain, models answer in prose all the same, with a
+template that knows tools or without; Transformers cannot be asked. A grammar of our own holds for
+every model. It is llguidance's (https://github.com/guidance-ai/llguidance), which keeps to a JSON
+schema as its specification says; llama.cpp's own converter drops what it does not know, such as the
+limits of a fraction.
 
-A grammar that llguidance cannot compile is dropped in silence, and the model writes what it likes.
-That is seen with the first token, since nobody writes just this opening unless made to: models that
-know the tag put a line break after it. A grammar may also prove too much in the middle of a call,
-or not know a limit, such as a number beyond 64 bits. So what was written is held against the schema
-in the end.
+A grammar that llguidance cannot compile is dropped by llama.cpp in silence, and the model writes
+what it likes. That is seen with the first token, since nobody writes just this opening unless made
+to: models that know the tag put a line break after it. A grammar may also prove too much in the
+middle of a call, or not know a limit, such as a number beyond 64 bits. So what was written is held
+against the schema in the end.
 """
 
 import json
@@ -48,7 +49,7 @@ class ForcedCall:
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._openings = {tool.name: _opening(tool.name) for tool in tools}
-        self._schemas = {tool.name: _validator(tool) for tool in tools}
+        self._schemas = {tool.name: validator(tool) for tool in tools}
         self._text = ""
 
     def feed(self, text: str) -> None:
@@ -107,8 +108,13 @@ def grammar(tools: Iterable[Tool], *, trained: bool) -> str:
     return "\n".join([*rules, "start: " + " | ".join(calls)])
 
 
-def _validator(tool: Tool) -> Draft202012Validator:
-    """Looks nothing up, and takes no longer for a pattern than it is long."""
+def validator(tool: Tool) -> Draft202012Validator:
+    """What holds arguments against a tool's schema. It looks nothing up, and takes no longer for a
+    pattern than it is long.
+
+    Raises:
+        PromptError: the tool's parameters are no JSON schema.
+    """
     schema = parameters(tool)
     try:
         return Draft202012Validator(schema, offline=True, pattern_options=RegexOptions())
