@@ -11,7 +11,8 @@ import xllamacpp
 from workers.llm.engines import Call, Completion, Delta, Message, Prompt, PromptError, Step
 from workers.llm.engines.chat import declared, native_messages, plain_messages
 from workers.llm.engines.forced import ForcedCall, grammar
-from workers.llm.engines.history import shortened
+from workers.llm.engines.history import attempts, refusal
+from workers.llm.engines.prefix import Prefix
 
 # A small model is right most often when nothing is left to chance. A repetition penalty would keep
 # it from the question's own words, which answers need; DRY keeps it from going in circles only:
@@ -73,10 +74,7 @@ class Decoding:
         self._model = model
         self._prompt = prompt
         self._cancelled = threading.Event()
-        # After a prefix that ends in a space the next word would have to begin without its own,
-        # which a model seldom saw: it gets the prefix without, and its space is taken away.
-        self._prefix = prompt.prefix.rstrip()
-        self._space_given = self._prefix != prompt.prefix
+        self._prefix = Prefix(prompt.prefix)
         self._written = _Written(ForcedCall(prompt.forced) if prompt.forced else None)
         self._outcome: Completion | Exception | None = None
 
@@ -100,26 +98,13 @@ class Decoding:
             self._put(error)
 
     def _decode_what_fits(self) -> Completion | Exception:
-        truncation = self._prompt.truncation
-        whole, *shorter = shortened(self._prompt.messages, block=self._model.context_tokens)
-        room = min(self._prompt.max_tokens, self._model.context_tokens // 2)
-        longest = self._model.context_tokens - room
-        if truncation.tokens is not None:
-            instructions = [message for message in whole if message.role == "system"]
-            longest = min(longest, truncation.tokens + self._tokens(instructions))
-        outcome = self._decode(whole, longest)
-        if not isinstance(outcome, _TooLong):
-            return outcome
-        if truncation.retain is None:
-            return PromptError(f"messages: the conversation is too long: {outcome}")
-        for messages in shorter[:-1]:
-            outcome = self._decode(messages, int(truncation.retain * longest))
+        context = self._model.context_tokens
+        outcome: Completion | Exception | None = None
+        for messages, longest in attempts(self._prompt, context, self._tokens):
+            outcome = self._decode(messages, longest)
             if not isinstance(outcome, _TooLong):
                 return outcome
-        outcome = self._decode(shorter[-1] if shorter else whole, self._model.context_tokens - 1)
-        if isinstance(outcome, _TooLong):
-            return PromptError(f"messages: the instructions and the last question: {outcome}")
-        return outcome
+        return refusal(self._prompt, str(outcome))
 
     def _tokens(self, messages: list[Message]) -> int:
         alone = Prompt(messages, tools=self._prompt.tools, choice=self._prompt.choice)
@@ -136,7 +121,7 @@ class Decoding:
                 self._outcome = error
             return self._cancelled.is_set() or isinstance(self._outcome, Exception)
 
-        body = request(messages, self._prompt, self._prefix, self._model.native)
+        body = request(messages, self._prompt, self._prefix.text, self._model.native)
         try:
             self._model.server.handle_chat_completions(body, on_chunk)
         except ValueError as error:
@@ -174,10 +159,7 @@ class Decoding:
             self._put_text(text)
 
     def _put_text(self, text: str) -> None:
-        if self._space_given:
-            text = text.lstrip()
-            self._space_given = not text
-        if text:
+        if text := self._prefix.continued(text):
             self._put(Delta(text))
 
     def _put(self, item: Step | Exception) -> None:

@@ -1,9 +1,37 @@
 """Which of a conversation's messages to leave out when it no longer fits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
-from workers.llm.engines import Message
+from workers.llm.engines import Message, Prompt, PromptError
+
+
+def attempts(
+    prompt: Prompt, context_tokens: int, tokens: Callable[[list[Message]], int]
+) -> Iterator[tuple[list[Message], int]]:
+    """The conversation in ever shorter versions, each with the most tokens it may be: the first
+    that is no longer is the one to answer. If none is, the `refusal` says so.
+
+    `tokens` counts messages in the model's tokens.
+    """
+    truncation = prompt.truncation
+    whole, *shorter = shortened(prompt.messages, block=context_tokens)
+    longest = context_tokens - min(prompt.max_tokens, context_tokens // 2)
+    if truncation.tokens is not None:
+        instructions = [message for message in whole if message.role == "system"]
+        longest = min(longest, truncation.tokens + tokens(instructions))
+    yield whole, longest
+    if truncation.retain is not None:
+        for messages in shorter[:-1]:
+            yield messages, int(truncation.retain * longest)
+        yield (shorter[-1] if shorter else whole), context_tokens - 1
+
+
+def refusal(prompt: Prompt, problem: str) -> PromptError:
+    """Why a conversation of which no attempt is short enough is not answered."""
+    if prompt.truncation.retain is None:
+        return PromptError(f"messages: the conversation is too long: {problem}")
+    return PromptError(f"messages: the instructions and the last question: {problem}")
 
 
 def shortened(messages: Sequence[Message], block: int) -> list[list[Message]]:
