@@ -102,7 +102,7 @@ def supervise(
             with process:
                 try:
                     for line in process.stdout:
-                        write(_restyled(line, log_format))
+                        write(restyled(line, log_format))
                 finally:
                     process.terminate()
         finally:
@@ -169,12 +169,7 @@ def configuration(programs: list[Program], folder: Path) -> str:
     return text.getvalue()
 
 
-def _literal(value: Path | str) -> str:
-    # supervisord expands %(...)s in values.
-    return str(value).replace("%", "%%")
-
-
-def _restyled(line: str, log_format: logs.Format) -> str:
+def restyled(line: str, log_format: logs.Format) -> str:
     """A line as it should be: supervisord's own, and what programs print, like all others."""
     found = _SUPERVISOR_LINE.fullmatch(line)
     if log_format == "text":
@@ -183,6 +178,11 @@ def _restyled(line: str, log_format: logs.Format) -> str:
         return line
     level, message = (_LEVELS[found[2]], found[3]) if found else ("info", line)
     return logs.json_line("parley", level, message.rstrip("\n"), at=time.time()) + "\n"
+
+
+def _literal(value: Path | str) -> str:
+    # supervisord expands %(...)s in values.
+    return str(value).replace("%", "%%")
 
 
 def _prctl() -> Callable[[int, int], object]:

@@ -66,7 +66,7 @@ def set_up(process: str, level: str, log_format: Format = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(process) if log_format == "json" else _Line(process))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("httpx", "uvicorn.access", "faster_whisper"):
+    for chatty in ("httpx2", "uvicorn.access", "faster_whisper"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # At the level DEBUG it writes down every frame: keys, and what people say.
     logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.getLogger().level))

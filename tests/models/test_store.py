@@ -50,6 +50,23 @@ def test_a_bare_name_is_a_folder_of_the_store_and_not_of_the_working_directory(
     assert resolve("silero-vad", models) == models / "silero-vad"
 
 
+def test_a_mounted_repository_goes_before_the_hubs_cache_and_after_the_store(
+    tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, models = tmp_path / "repository", tmp_path / "models"
+    mounted = Settings(repository_dir=repository)
+    monkeypatch.setattr("shared.models.store.settings", lambda: mounted)
+    for name in ("silero-vad", "owner/model"):
+        (repository / name).mkdir(parents=True)
+        assert resolve(name, models) == repository / name
+    (models / "silero-vad").mkdir(parents=True)
+    assert resolve("silero-vad", models) == models / "silero-vad"
+    with pytest.raises(ModelMissing):
+        resolve("..", models)
+    with pytest.raises(ModelMissing):
+        resolve("owner/..", models)
+
+
 @pytest.mark.parametrize("name", ["silero-vad", "owner/other", "/no/such/path", "../x", "a/b/c"])
 @pytest.mark.usefixtures("hub_cache")
 def test_a_missing_model_says_how_to_get_it(name: str, tmp_path: Path) -> None:
@@ -73,3 +90,9 @@ def test_the_cpu_profile_needs_a_model_for_each_engine() -> None:
         "en_US-joe-medium",
     ]
     assert needed(Settings(profile="instant")) == []
+
+
+def test_a_stage_needs_its_own_models() -> None:
+    assert needed(Settings(profile="cpu"), ["vad"]) == ["silero-vad", "smart-turn-v3.2"]
+    assert needed(Settings(profile="cpu"), ["tts"]) == ["en_US-joe-medium"]
+    assert needed(Settings(profile="gpu"), ["llm"]) == ["Qwen/Qwen3-4B-Instruct-2507"]

@@ -1,6 +1,8 @@
 """The log: one line for each thing said, whatever is in it."""
 
+import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +33,21 @@ def test_what_a_client_sent_begins_no_line(capsys: pytest.CaptureFixture[str]) -
     assert "\\n12:00:00" in first
     assert "\\x1b" in first
     assert not any(line.startswith("12:00:00") for line in traceback[1:])
+
+
+def test_a_line_of_json_holds_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.set_up("stt", "info", "json")
+    forged = 'x\n{"message": "all is well"}\x1b[2J\u2028'
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logging.getLogger("test").exception("refused: %s", forged)
+    [line] = capsys.readouterr().err.splitlines()
+    said = json.loads(line)
+    assert said["message"] == f"refused: {forged}"
+    assert (said["level"], said["process"], said["logger"]) == ("error", "stt", "test")
+    assert "ValueError" in said["exception"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said["time"])
 
 
 def test_what_is_said_is_not_written_down(capsys: pytest.CaptureFixture[str]) -> None:
