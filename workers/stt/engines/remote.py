@@ -4,7 +4,7 @@ import io
 import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -36,7 +36,6 @@ class RemoteEngine:
         self._at_once = settings.stt_batch
         self._format: Literal["json", "verbose_json"] = "verbose_json"
         self._client: OpenAI | None = None
-        self._threads: ThreadPoolExecutor | None = None
 
     def load(self) -> None:
         """As the interface has it.
@@ -45,7 +44,6 @@ class RemoteEngine:
             ServerUnfit: the server is not there, or does not transcribe with the model.
         """
         self._client = self._server.client()
-        self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="openai")
         warm_up = [Utterance(np.zeros(SAMPLE_RATE, np.int16))]
         with self._server.starting(self._client):
             try:
@@ -57,11 +55,9 @@ class RemoteEngine:
                 self.transcribe(warm_up)
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()  # which ends the requests that are under way
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
-        self._client = self._threads = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()  # which ends the requests that are under way
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Transcript]:
         """As the interface has it.
@@ -69,11 +65,15 @@ class RemoteEngine:
         Raises:
             RemoteError: the server failed for one of them.
         """
-        threads = loaded(self._threads, self.name)
-        return list(threads.map(self._transcribe, batch))
-
-    def _transcribe(self, utterance: Utterance) -> Transcript:
         client = loaded(self._client, self.name)
+        try:
+            with ThreadPoolExecutor(self._at_once, thread_name_prefix=self.name) as threads:
+                return list(threads.map(partial(self._transcribe, client), batch))
+        except (RemoteError, RuntimeError):
+            loaded(self._client, self.name)  # or that it was closed meanwhile is the reason
+            raise
+
+    def _transcribe(self, client: OpenAI, utterance: Utterance) -> Transcript:
         seconds = len(utterance.pcm) / SAMPLE_RATE
         if seconds < _LEAST_S:
             return Transcript("", utterance.language, seconds)
