@@ -3,6 +3,7 @@
 import typer
 
 from cli import dead, keys, models
+from cli.bench import bench
 from cli.doctor import doctor
 from cli.restart import restart
 from cli.say import say
@@ -21,6 +22,14 @@ app.command()(worker)
 app.command()(restart)
 app.command()(say)
 app.command()(doctor)
+# Its options are for the program behind it.
+app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)(bench)
 app.add_typer(dead.app, name="dead")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

@@ -1,0 +1,1 @@
+"""The load generator behind `parley bench`: conversations in real time, over public protocols."""
