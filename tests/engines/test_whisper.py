@@ -1,14 +1,30 @@
 """What Whisper understands, and how it is kept from making words up."""
 
-from collections.abc import Callable, Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from shared import gpu
 from shared.audio import Int16
 from shared.heartbeat import Offers
 from shared.settings import Settings
+from tests.engines.large_whisper import whisper_of_128_mels
 from tests.support.words import word_error_rate, words
-from workers.stt.engines import SttEngine, Utterance, create, offers, whisper
+from workers.stt.engines import (
+    SttEngine,
+    Transcript,
+    Utterance,
+    create,
+    cublas,
+    offers,
+    whisper,
+)
 
 Sample = Callable[[str], tuple[Int16, str]]
 Reader = Callable[[str], Int16]
@@ -134,3 +150,128 @@ def test_workers_say_which_languages_they_understand() -> None:
     many = offers(loaded("whisper-base")).languages
     assert len(many) >= 99
     assert {"en", "de", "hi", "zh"} <= set(many)
+
+
+@pytest.mark.parametrize("named", [None, "it"])
+def test_a_language_that_is_not_sure_is_none(
+    multilingual: SttEngine, samples: Sample, named: str | None
+) -> None:
+    pcm, _ = samples("ciao_mondo")  # too short for base to tell Italian from Spanish
+    (transcript,) = multilingual.transcribe([Utterance(pcm, named)])
+    assert transcript.text
+    assert transcript.language == named
+
+
+def test_a_language_is_no_surer_when_it_is_heard_again(
+    multilingual: SttEngine, samples: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whisper, "_doubtful", lambda guess, seconds: True)
+    audio = [samples("ciao_mondo")[0], samples("conteggio")[0]]
+    transcripts = multilingual.transcribe([Utterance(pcm) for pcm in audio])
+    assert [transcript.full_window for transcript in transcripts] == [True, True]
+    assert [transcript.language for transcript in transcripts] == [None, "it"]
+
+
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_silence_is_in_no_language(multilingual: SttEngine, seconds: int) -> None:
+    silence = np.zeros(seconds * 16_000, np.int16)
+    transcripts = multilingual.transcribe([Utterance(silence), Utterance(silence, "fr")])
+    assert [(t.text, t.language) for t in transcripts] == [("", None), ("", "fr")]
+
+
+def test_base_knows_no_cantonese(multilingual: SttEngine, samples: Sample) -> None:
+    assert "yue" not in multilingual.languages
+    with pytest.raises(ValueError, match="not 'yue'"):
+        hear(multilingual, samples("hello_world")[0], language="yue")
+
+
+def test_long_windows_are_encoded_few_at_a_time(
+    multilingual: SttEngine, readers: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[tuple[int, int]] = []
+    recognise = whisper._in_short_window
+
+    def counted(model: Any, group: Sequence[Utterance], window_s: int) -> list[Transcript]:
+        groups.append((len(group), window_s))
+        return recognise(model, group, window_s)
+
+    monkeypatch.setattr(whisper, "_in_short_window", counted)
+    reading = readers("two_cities")[: 25 * 16_000]
+    audio = [reading, reading[:32_000], reading, reading[:32_000], reading]
+    transcripts = multilingual.transcribe([Utterance(pcm, "en") for pcm in audio])
+    assert sorted(groups) == [(1, 30), (2, 8), (2, 30)]
+    assert [transcript.audio_s for transcript in transcripts] == [25, 2, 25, 2, 25]
+    assert len({transcript.text for transcript in transcripts}) == 2
+
+
+@pytest.mark.torch_engine
+@pytest.mark.parametrize("seconds", [1, 10, 31])
+def test_a_model_with_the_mel_bands_of_large_v3(tmp_path: Path, seconds: int) -> None:
+    engine = loaded(str(whisper_of_128_mels(tmp_path)))
+    noise = np.random.default_rng(1).normal(0, 3000, seconds * 16_000).astype(np.int16)
+    (transcript,) = engine.transcribe([Utterance(noise)])
+    assert transcript.audio_s == seconds
+    engine.close()
+
+
+def on_gpu(**chosen: Any) -> SttEngine:
+    return create(Settings(stt_engine="whisper", device="cuda", **chosen))
+
+
+def with_card(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
+    card = gpu.Card("NVIDIA L4", round(gigabytes * 1e9), round(gigabytes * 1e9))
+    monkeypatch.setattr(gpu, "card", lambda: card)
+
+
+def test_on_a_gpu_it_is_the_large_model_in_half_precision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert on_gpu().model == "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
+    asked: dict[str, Any] = {}
+
+    class Opened(Exception):
+        pass
+
+    def opened(path: str, **options: Any) -> None:
+        asked.update(options)
+        raise Opened
+
+    with_card(monkeypatch, 24)
+    monkeypatch.setattr(whisper, "load_cublas", lambda: None)
+    monkeypatch.setattr(whisper, "WhisperModel", opened)
+    with pytest.raises(Opened):
+        on_gpu(stt_model="whisper-base").load()
+    assert (asked["device"], asked["compute_type"]) == ("cuda", "float16")
+
+
+def test_a_model_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_card(monkeypatch, 8)
+    # 0.1 GB of weights, 0.5 GB for a full window, 0.8 GB for the batch, 0.4 GB for CUDA.
+    with pytest.raises(gpu.DoesNotFit, match=r"'whisper-base' needs 1\.8 GB .* may have 1\.2 GB"):
+        on_gpu(stt_model="whisper-base").load()
+    monkeypatch.setattr(whisper, "load_cublas", raised)
+    with pytest.raises(gpu.NoGpu, match="it got this far"):
+        on_gpu(stt_model="whisper-base", stt_batch=1).load()
+
+
+def raised() -> None:
+    raise gpu.NoGpu("it got this far")
+
+
+def test_without_cublas_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cublas, "_PACKAGE", "no-such-package")
+    monkeypatch.setattr(cublas, "_LIBRARIES", ("libno-such.so.12",))
+    with pytest.raises(gpu.NoGpu, match=r"libno-such\.so\.12 cannot be loaded"):
+        cublas.load_cublas()
+
+
+@pytest.mark.torch_engine
+def test_cublas_is_found_in_its_package() -> None:
+    script = (
+        "import ctypes\n"
+        "from workers.stt.engines.cublas import load_cublas\n"
+        "load_cublas()\n"
+        "ctypes.CDLL('libcublas.so.12')\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "LD_LIBRARY_PATH"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
