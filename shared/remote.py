@@ -6,6 +6,7 @@ comes back is bounded: its length, its time and every pause in it.
 """
 
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ _FAULTS = (
     json.JSONDecodeError,
     UnicodeDecodeError,
 )
+
+log = logging.getLogger(__name__)
 
 
 class RemoteError(Exception):
@@ -134,20 +137,20 @@ class Server:
     def starting(self, client: OpenAI) -> Iterator[None]:
         """Looks whether the server is there, for a block that tries its model for the first time.
 
-        A model's name need not be in the server's list, since servers know aliases of theirs: the
-        list only helps to say what is wrong.
+        A model's name need not be in the server's list, since servers know aliases of theirs and
+        may list nothing: the list only helps to say what is wrong.
 
         Raises:
             ServerUnfit: the server or the model cannot be used.
         """
+        hint = ""
         try:
-            listed = self._models(client)
-            try:
-                yield
-            except RemoteError as error:
-                raise RemoteError(f"{error}{self._hint(listed)}") from None
+            hint = self._hint(self._models(client))
+            yield
         except RemoteError as error:
-            raise ServerUnfit(str(error)) from None
+            raise ServerUnfit(f"{error}{hint}") from None
+        if hint:
+            log.warning("%s answers as %s%s", self._name, self.model, hint)
 
     @property
     def _name(self) -> str:
@@ -188,11 +191,11 @@ class Server:
 
     def _hint(self, listed: list[str] | None) -> str:
         if listed is None:
-            return "; it has no GET /models at that URL, which often ends in /v1"
+            return "; it has no GET /models at that URL, which as a rule ends in /v1"
         if self.model in listed:
             return ""
-        names = ", ".join(printable(name)[:80] for name in listed[:_LISTED])
-        return f"; the models that it lists are {names or 'none'}"
+        names = ", ".join(self._clean(name) for name in listed[:_LISTED])
+        return f"; it lists no model {self.model!r} but {names or 'none'}"
 
     def _explained(self, error: Exception) -> RemoteError:
         cause: BaseException | None = error

@@ -16,6 +16,8 @@ import pytest
 
 from shared.profiles import Role
 from shared.settings import Settings
+from tests.engines.smollm2 import smollm2
+from tests.engines import servers
 
 TORCH = (pytest.mark.torch_engine,)
 MELO = (pytest.mark.melo_engine,)
@@ -58,16 +60,20 @@ CASES: dict[Role, tuple[Case, ...]] = {
     "stt": (
         Case("whisper", {"stt_model": "whisper-tiny.en"}),
         Case("whisper", {"stt_model": "whisper-base"}),
+        Case("openai", prepare=servers.hearing),
         Case("instant", loads=False, clever=False),
         Case("paced", loads=False, clever=False),
     ),
     "llm": (
         Case("llama"),
+        Case("transformers", prepare=smollm2, marks=TORCH),
+        Case("openai", prepare=servers.answering),
         Case("instant", loads=False),
         Case("paced", loads=False),
     ),
     "tts": (
         Case("piper"),
+        Case("openai", prepare=servers.speaking),
         Case("instant", loads=False),
         Case("paced", loads=False),
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from shared.audio import Int16
 from shared.heartbeat import Offers
-from shared.models import ModelMissing
+from shared.registry import CannotStart
 from tests.engines.cases import Case, cases, prepared
 from tests.engines.conftest import at_once, close_at_work
 from workers.tts.engines import Speech, TtsEngine, create, offers
@@ -108,5 +108,5 @@ def test_it_works_between_load_and_close(case: Case, tmp_path: Path) -> None:
 def test_a_model_that_is_missing_is_named(case: Case, tmp_path: Path) -> None:
     with prepared("tts", case, tmp_path, tts_models="no-such-model") as settings:
         engine = create(settings)
-        with pytest.raises(ModelMissing, match="'no-such-model'"):
+        with pytest.raises(CannotStart, match="'no-such-model'"):
             engine.load()

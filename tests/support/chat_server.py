@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import xllamacpp
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.requests import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp
 
 from shared.models import resolve
 from shared.settings import Settings
-from tests.support.http import replies
+from tests.support.http import replies, serving
 from tests.support.up import free_port
 
 STREAM = "text/event-stream"
@@ -47,6 +49,40 @@ def llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterator[str]:
         yield f"http://127.0.0.1:{params.port}/v1"
     finally:
         del server
+
+
+@contextmanager
+def checked_llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterator[str]:
+    """The same behind a proxy that knows the names of models, as most servers do."""
+    with (
+        llama_server(slots, context_tokens) as llama,
+        httpx2.Client(base_url=llama, timeout=60) as client,
+    ):
+        app = FastAPI()
+
+        @app.get("/v1/models")
+        def models() -> object:
+            return {"object": "list", "data": [{"id": MODEL}]}
+
+        @app.post("/v1/chat/completions")
+        async def complete(request: Request) -> Response:
+            body = await request.body()
+            if (model := json.loads(body)["model"]) != MODEL:
+                return JSONResponse({"error": {"message": f"no model {model!r}"}}, 404)
+            asked = client.build_request("POST", "/chat/completions", content=body)
+            answer = await run_in_threadpool(client.send, asked, stream=True)
+            kind = answer.headers["Content-Type"]
+            return StreamingResponse(_passed_on(answer), answer.status_code, media_type=kind)
+
+        with serving(app) as url:
+            yield url
+
+
+def _passed_on(answer: httpx2.Response) -> Iterator[bytes]:
+    try:
+        yield from answer.iter_bytes()
+    finally:
+        answer.close()
 
 
 def chat_app(end_of_turn_tokens: int = 5) -> FastAPI:

@@ -5,16 +5,34 @@ import io
 import json
 import wave
 from collections.abc import Iterator
+from functools import lru_cache
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from shared.audio import SAMPLE_RATE, pcm16
+from shared.settings import Settings
 from workers.stt.engines import SttEngine, Utterance
+from workers.stt.engines import create as create_stt
 from workers.tts.engines import Speech, TtsEngine
+from workers.tts.engines import create as create_tts
 
 RATE = 24_000
+
+
+STT_MODEL, TTS_MODEL = "whisper-tiny.en", "en_US-joe-medium"
+
+
+@lru_cache(maxsize=1)
+def speech_server() -> FastAPI:
+    """The server with the starter models, for all tests of a process."""
+    settings = Settings(stt_model=STT_MODEL, tts_models=(TTS_MODEL,))
+    stt, tts = create_stt(settings), create_tts(settings)
+    stt.load()
+    tts.load()
+    return speech_app(stt, tts)
 
 
 def speech_app(stt: SttEngine, tts: TtsEngine) -> FastAPI:
@@ -35,7 +53,9 @@ def speech_app(stt: SttEngine, tts: TtsEngine) -> FastAPI:
             assert file.getframerate() == SAMPLE_RATE
             pcm = pcm16(file.readframes(file.getnframes()))
         named = {key: form[key].decode() for key in ("language", "prompt") if key in form}
-        (heard,) = stt.transcribe([Utterance(pcm, **named)])
+        if named.get("language") not in stt.languages:
+            named.pop("language", None)
+        (heard,) = await run_in_threadpool(stt.transcribe, [Utterance(pcm, **named)])
         answer = {"text": f" {heard.text}"}
         if form["response_format"] == b"verbose_json":
             answer |= {"language": {"en": "english", "fr": "fr"}.get(heard.language or "", "")}

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator
+from concurrent.futures import Future
 from contextlib import aclosing
 
 from shared.registry import loaded
@@ -28,7 +29,8 @@ class RemoteEngine:
         self.slots = settings.llm_slots
         self._server = Server.of("llm", self.model, settings, _LONGEST_BYTES)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._closing = threading.Lock()
+        self._thread = threading.Thread()
         self._chat: Chat | None = None
 
     def load(self) -> None:
@@ -38,20 +40,21 @@ class RemoteEngine:
             ServerUnfit: the server is not there, or does not answer with the model.
         """
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="openai")
+        self._thread = threading.Thread(target=self._loop.run_forever, name=self.name)
         self._thread.start()
-        self._chat = Chat(self._server, self._server.async_client())
+        chat = self._chat = Chat(self._server, self._server.async_client())
         with self._server.client() as client, self._server.starting(client):
-            asyncio.run_coroutine_threadsafe(self._chat.prepare(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(chat.prepare(), self._loop).result()
 
     def close(self) -> None:
-        if self._loop is None or self._thread is None:
+        with self._closing:
+            loop, self._loop = self._loop, None
+        if loop is None:
             return
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(self._end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = self._chat = None
+        loop.close()
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Step, None]:
         """As the interface has it.
@@ -60,13 +63,15 @@ class RemoteEngine:
             PromptError: as there, or the server refuses the request for good.
             RemoteError: the server failed; another attempt may go on from what was said.
         """
-        chat, loop = loaded(self._chat, self.name), loaded(self._loop, self.name)
         reader = _Reader()
-        work = asyncio.run_coroutine_threadsafe(self._answer(chat, prompt, reader), loop)
+        with self._closing:  # what is asked for before is ended by it
+            loop = loaded(self._loop, self.name)
+            work = asyncio.run_coroutine_threadsafe(self._answer(prompt, reader), loop)
+        work.add_done_callback(reader.end)
         try:
             while True:
                 item = await reader.items.get()
-                if isinstance(item, Exception):
+                if isinstance(item, BaseException):
                     raise item
                 yield item
                 if isinstance(item, Completion):
@@ -75,18 +80,14 @@ class RemoteEngine:
             reader.gone = True
             work.cancel()
 
-    async def _answer(self, chat: Chat, prompt: Prompt, reader: "_Reader") -> None:
+    async def _answer(self, prompt: Prompt, reader: "_Reader") -> None:
+        chat = loaded(self._chat, self.name)
         try:
             async with aclosing(chat.steps(prompt)) as steps:
                 async for step in steps:
                     reader.put(step)
-        except asyncio.CancelledError:
-            reader.put(RuntimeError(f"the {self.name} engine was closed"))
-            raise
         except RemoteError as error:
-            reader.put(PromptError(str(error)) if error.final else error)
-        except Exception as error:
-            reader.put(error)
+            raise PromptError(str(error)) if error.final else error from None
 
     async def _end(self) -> None:
         """Ends every request."""
@@ -102,10 +103,17 @@ class _Reader:
     """Takes an answer to the event loop on which it was made, while somebody reads there."""
 
     def __init__(self) -> None:
-        self.items: asyncio.Queue[Step | Exception] = asyncio.Queue()
+        self.items: asyncio.Queue[Step | BaseException] = asyncio.Queue()
         self.gone = False
         self._loop = asyncio.get_running_loop()
 
-    def put(self, item: Step | Exception) -> None:
+    def put(self, item: Step | BaseException) -> None:
         if not self.gone:
             self._loop.call_soon_threadsafe(self.items.put_nowait, item)
+
+    def end(self, work: "Future[None]") -> None:
+        """Passes on why the work ended, where it came to no end of its own."""
+        if work.cancelled():
+            self.put(RuntimeError("the openai engine was closed"))
+        elif error := work.exception():
+            self.put(error)

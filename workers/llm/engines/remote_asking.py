@@ -13,8 +13,9 @@ from workers.llm.engines import Message, Prompt, PromptError
 from workers.llm.engines.chat import declared, native_messages, parameters
 from workers.llm.engines.history import shortened
 
-# Turns go by the block, so that what is left begins alike for a while and is read once.
-_BLOCK = 2_048
+# Turns go by the block, so that what is left begins alike for a while and is read once. A longer
+# conversation has longer blocks.
+_LEAST_BLOCK, _BLOCKS = 256, 32
 # A refusal leaves open how much is too much: the next attempt has at most so much of it.
 _STEP = 0.75
 # Only a limit that a client sets is held against an estimate; the server knows its own.
@@ -96,7 +97,7 @@ class History:
 
     def __init__(self, prompt: Prompt) -> None:
         self._truncation = prompt.truncation
-        self._versions = shortened(prompt.messages, _BLOCK)
+        self._versions = shortened(prompt.messages, _block(_length(prompt.messages)))
         self.messages = self._versions[0]
         tokens = prompt.truncation.tokens
         system = [message for message in prompt.messages if message.role == "system"]
@@ -165,6 +166,11 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
         else:
             joined.append(message)
     return joined
+
+
+def _block(characters: int) -> int:
+    """A power of two: it seldom changes, and with it the place of the cuts."""
+    return max(_LEAST_BLOCK, 1 << (characters // _BLOCKS).bit_length())
 
 
 def _length(messages: Sequence[Message]) -> int:

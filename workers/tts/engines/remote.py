@@ -47,9 +47,9 @@ class RemoteEngine:
                 pass
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()  # which ends the requests that are under way
 
     def synthesize(self, speech: Speech) -> Iterator[Int16]:
         """As the interface has it; closing the generator ends the request.
@@ -60,6 +60,14 @@ class RemoteEngine:
         client = loaded(self._client, self.name)
         if not any(character.isalnum() for character in speech.text):
             return
+        try:
+            with self._server.asking():
+                yield from self._spoken(client, speech)
+        except (RemoteError, RuntimeError):
+            loaded(self._client, self.name)  # or that it was closed meanwhile is the reason
+            raise
+
+    def _spoken(self, client: OpenAI, speech: Speech) -> Iterator[Int16]:
         asked = client.audio.speech.with_streaming_response.create(
             model=self.model,
             voice=speech.voice or self._voice,
@@ -67,7 +75,7 @@ class RemoteEngine:
             response_format="pcm",
             speed=omit if speech.speed == 1 else speech.speed,
         )
-        with self._server.asking(), asked as response:
+        with asked as response:
             try:
                 stream = PcmStream(response.iter_bytes(), response.headers.get("Content-Type", ""))
             except AudioUnfit as error:
