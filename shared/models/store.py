@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from shared.models.hub import HubFiles, hub_files, is_hub_id
 from shared.profiles import MODELS, PROFILES, STAGES, Role, Stage
 from shared.registry import CannotStart
 from shared.settings import Settings, settings
@@ -23,8 +24,8 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
 
     In this order: a path that exists (anything with a slash in it, `~` for the home folder);
     a folder of that name, which may be `owner/name`, in `models_dir` (default: the setting's) or
-    in the setting `repository_dir`; for `owner/name`, the newest snapshot in the Hugging Face
-    cache. Nothing is downloaded.
+    in the setting `repository_dir`; for what is on the Hugging Face hub, the newest
+    snapshot in its cache. Nothing is downloaded.
 
     Raises:
         ModelMissing: it is in none of these places.
@@ -36,17 +37,11 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
         for parent in (models_dir or settings().models_dir, settings().repository_dir):
             if (parent / name).is_dir():
                 return parent / name
-    snapshot = _hub_snapshot(name) if is_hub_id(name) else None
+    files = hub_files(name)
+    snapshot = _hub_snapshot(files) if files else None
     if snapshot is None:
         raise ModelMissing(name)
     return snapshot
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether `name` has the shape of a Hugging Face id: owner/name."""
-    owner, slash, rest = name.partition("/")
-    plain = not {owner, rest} & {"", ".", ".."} and owner != "~"
-    return bool(slash) and plain and "/" not in rest
 
 
 def needed(chosen: Settings, stages: Collection[Stage] = STAGES) -> list[str]:
@@ -61,7 +56,7 @@ def _stage(role: Role) -> Stage:
     return "vad" if role == "turn" else role
 
 
-def _hub_snapshot(name: str) -> Path | None:
+def _hub_snapshot(files: HubFiles) -> Path | None:
     # Imported late: it is slow to import, absent without the `cpu` extra, and seldom asked.
     try:
         from huggingface_hub import snapshot_download
@@ -69,6 +64,10 @@ def _hub_snapshot(name: str) -> Path | None:
     except ImportError:
         return None
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        snapshot = snapshot_download(
+            files.repository, allow_patterns=files.patterns, local_files_only=True
+        )
     except (HFValidationError, LocalEntryNotFoundError):
         return None
+    folder = Path(snapshot, files.folder)
+    return folder if folder.is_dir() else None

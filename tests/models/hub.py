@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this machine that has one model."""
+"""A Hugging Face hub on this machine that has a few models."""
 
 import hashlib
 import json
@@ -9,6 +9,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODEL = "owner/model"
 FILES = {"config.json": b"{}", "weights.bin": bytes(3_000_000)}
+VOICES = "rhasspy/piper-voices"
+SIWIS = {
+    "fr_FR-siwis-medium.onnx": b"a model",
+    "fr_FR-siwis-medium.onnx.json": b"{}",
+}
+KOKORO = "onnx-community/Kokoro-82M-v1.0-ONNX"
+KOKORO_FILES = {"onnx/model.onnx": b"a model", "voices/af_heart.bin": b"a voice"}
+REPOSITORIES = {
+    MODEL: FILES,
+    VOICES: {
+        **{f"fr/fr_FR/siwis/medium/{name}": data for name, data in SIWIS.items()},
+        "fr/fr_FR/siwis/medium/MODEL_CARD": b"about it",
+        "en/en_US/amy/low/en_US-amy-low.onnx": b"another model",
+    },
+    KOKORO: {**KOKORO_FILES, "onnx/model_q4.onnx": b"a smaller model"},
+}
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -38,20 +54,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.paths.append(self.path)
         self.server.tokens.add(self.headers["Authorization"])
         path = self.path.partition("?")[0]
-        resolved = f"/{MODEL}/resolve/{_COMMIT}/"
-        if path == f"/api/models/{MODEL}/revision/main":
-            siblings = [{"rfilename": name} for name in FILES]
-            self._send({"sha": _COMMIT, "id": MODEL, "siblings": siblings}, with_body)
-        elif path.startswith(f"/api/models/{MODEL}/tree/"):
-            rows = [
-                {"type": "file", "path": name, "size": len(data), "oid": _etag(data)}
-                for name, data in FILES.items()
-            ]
-            self._send(rows, with_body)
-        elif path.startswith(resolved) and path.removeprefix(resolved) in FILES:
-            self._send(FILES[path.removeprefix(resolved)], with_body)
-        else:
-            self.send_error(404)
+        for name, files in REPOSITORIES.items():
+            resolved = f"/{name}/resolve/{_COMMIT}/"
+            if path == f"/api/models/{name}/revision/main":
+                siblings = [{"rfilename": file} for file in files]
+                return self._send({"sha": _COMMIT, "id": name, "siblings": siblings}, with_body)
+            if path.startswith(f"/api/models/{name}/tree/"):
+                rows = [
+                    {"type": "file", "path": file, "size": len(data), "oid": _etag(data)}
+                    for file, data in files.items()
+                ]
+                return self._send(rows, with_body)
+            if path.startswith(resolved) and path.removeprefix(resolved) in files:
+                return self._send(files[path.removeprefix(resolved)], with_body)
+        self.send_error(404)
 
     def _send(self, answer: object, with_body: bool) -> None:
         body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+from shared.models import ModelMissing, resolve
+from shared.models.hub import HubFiles, hub_files
 from tests.models import hub
 from tests.support.command import parley
 
@@ -38,3 +42,44 @@ def test_a_model_that_the_hub_lacks_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the Hugging Face hub did not give 'owner/other'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "files"), [("fr_FR-siwis-medium", hub.SIWIS), (hub.KOKORO, hub.KOKORO_FILES)]
+)
+def test_of_a_repository_of_many_models_the_one_that_is_named_is_fetched_and_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: dict[str, bytes]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelMissing, match=f"parley models fetch {name}"):
+        resolve(name)
+    with hub.running() as here:
+        done = parley("models", "fetch", name, HF_ENDPOINT=here.url, HF_HUB_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    folder = resolve(name)
+    assert done.stdout.strip() == f"{name} is in {folder}"
+    found = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    assert found == files
+    with pytest.raises(ModelMissing):
+        resolve("en_US-amy-low")
+
+
+def test_a_voice_that_piper_lacks_is_said(tmp_path: Path) -> None:
+    name = "fr_FR-nobody-medium"
+    with hub.running() as here:
+        done = parley("models", "fetch", name, HF_ENDPOINT=here.url, HF_HUB_CACHE=str(tmp_path))
+    assert done.returncode == 1
+    said = f"parley: the Hugging Face hub has no '{name}' in rhasspy/piper-voices"
+    assert done.stderr.strip().splitlines()[-1] == said
+
+
+def test_a_voice_of_piper_is_known_by_its_name() -> None:
+    folder = "es/es_MX/claude_h/x_low"
+    both = [f"{folder}/es_MX-claude_h-x_low.onnx", f"{folder}/es_MX-claude_h-x_low.onnx.json"]
+    assert hub_files("es_MX-claude_h-x_low") == HubFiles(hub.VOICES, folder, both)
+    for name in ("fr_FR-siwis", "fr_FR-../../x-low", "fr-FR-siwis-low", "FR_fr-siwis-low"):
+        assert hub_files(name) is None
