@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from shared.settings import DEFAULT_INSTRUCTIONS
 from workers.llm.engines import Completion, Delta, LlmEngine, Message, Prompt
 
-INSTRUCTIONS = Message("system", "You are a helpful voice assistant.")
+INSTRUCTIONS = Message("system", DEFAULT_INSTRUCTIONS)
 
 
 def ask(question: str, **options: Any) -> Prompt:
