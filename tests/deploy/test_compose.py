@@ -281,11 +281,11 @@ def test_the_workers_share_one_card(profile: str) -> None:
         for service in workers(profile).values()
     ]
     assert len(cards) == len(STAGES)
-    only = [{"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu"]}]
+    only = [{"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu", "compute", "utility"]}]
     assert all(devices == only for devices in cards)
     elsewhere = json.loads(read("--profile", profile, "config", "--format", "json", GPU="1").stdout)
     assert elsewhere["services"]["llm"]["deploy"]["resources"]["reservations"]["devices"] == [
-        {"driver": "nvidia", "device_ids": ["1"], "capabilities": ["gpu"]}
+        {"driver": "nvidia", "device_ids": ["1"], "capabilities": ["gpu", "compute", "utility"]}
     ]
 
 
