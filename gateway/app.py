@@ -1,4 +1,5 @@
-"""The FastAPI application: health, readiness, OpenAI's API and the original WebSocket endpoint."""
+"""The FastAPI application: the page, health, readiness, OpenAI's API and the original WebSocket
+endpoint."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from gateway import web
 from gateway.access import Denied
 from gateway.hub import Hub, hub
 from gateway.protocols import legacy, realtime, rest
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _add_rest(app: FastAPI, settings: Settings) -> None:
     app.include_router(rest.router)
+    app.include_router(web.router)
     app.add_exception_handler(Denied, rest.denied)
     app.add_exception_handler(ProtocolError, rest.wrong)
     app.add_exception_handler(HTTPException, rest.unknown)
