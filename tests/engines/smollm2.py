@@ -21,6 +21,16 @@ def checkpoint() -> str:
     return _converted().name
 
 
+def checkpoint_with(template: str, folder: Path) -> str:
+    """The same with another chat template."""
+    made = Path(checkpoint())
+    for file in made.iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.jinja").write_text(template)
+    return str(folder)
+
+
 @cache
 def _converted() -> tempfile.TemporaryDirectory[str]:
     import torch

@@ -127,7 +127,7 @@ def test_it_works_between_load_and_close(case: Case, tmp_path: Path) -> None:
         engine = create(settings)
 
         def talk() -> None:
-            asyncio.run(answer(engine, ask("Tell me a long story.", max_tokens=100)))
+            asyncio.run(answer(engine, ask("Tell me a long story.", max_tokens=30)))
 
         with pytest.raises(RuntimeError, match=f"{engine.name} engine is not loaded"):
             talk()

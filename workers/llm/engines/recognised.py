@@ -135,7 +135,7 @@ def recogniser(template: str) -> Callable[[], Recogniser] | None:
     """What finds the calls of a model with this chat template; None if its form is another."""
     if _TAG in template:
         return TaggedCalls
-    if '"parameters": ' in template and "python_tag" in template:
+    if '{"name": "' in template and '"parameters": ' in template:
         return BareCalls
     return None
 
