@@ -46,7 +46,7 @@ MODELS: dict[str, str] = {
     "transformers": "Qwen/Qwen3-4B-Instruct-2507",
     "piper": "en_US-joe-medium",
     "melo": "myshell-ai/MeloTTS-English-v2",
-    "kokoro": "hexgrad/Kokoro-82M",
+    "kokoro": "fastrtc/kokoro-onnx",
 }
 # On a GPU there is room for more.
 MODELS_ON_GPU = {"whisper": "mobiuslabsgmbh/faster-whisper-large-v3-turbo"}

@@ -9,8 +9,6 @@ _PIPER_VOICE = re.compile(
     r"(?P<code>(?P<language>[a-z]{2,3})_[A-Z]{2})-(?P<name>\w+)-(?P<quality>x_low|low|medium|high)",
     re.ASCII,
 )
-# Of repositories that hold a model in many precisions, the one that its engine loads.
-_PARTS = {"onnx-community/Kokoro-82M-v1.0-ONNX": ["onnx/model.onnx", "voices/*.bin"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ def hub_files(name: str) -> HubFiles | None:
         both = [f"{folder}/{name}.onnx", f"{folder}/{name}.onnx.json"]
         return HubFiles(_PIPER_VOICES, folder, both)
     if is_hub_id(name):
-        return HubFiles(name, patterns=_PARTS.get(name))
+        return HubFiles(name)
     return None
 
 

@@ -14,8 +14,6 @@ SIWIS = {
     "fr_FR-siwis-medium.onnx": b"a model",
     "fr_FR-siwis-medium.onnx.json": b"{}",
 }
-KOKORO = "onnx-community/Kokoro-82M-v1.0-ONNX"
-KOKORO_FILES = {"onnx/model.onnx": b"a model", "voices/af_heart.bin": b"a voice"}
 REPOSITORIES = {
     MODEL: FILES,
     VOICES: {
@@ -23,7 +21,6 @@ REPOSITORIES = {
         "fr/fr_FR/siwis/medium/MODEL_CARD": b"about it",
         "en/en_US/amy/low/en_US-amy-low.onnx": b"another model",
     },
-    KOKORO: {**KOKORO_FILES, "onnx/model_q4.onnx": b"a smaller model"},
 }
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
