@@ -62,18 +62,23 @@ def close_at_work(work: Callable[[], object], close: Callable[[], None]) -> set[
         Why they could not go on. Work under way may be finished; what comes after must raise.
     """
     begun = [threading.Event(), threading.Event()]
+    given_up = threading.Event()
 
     def go_on(has_begun: threading.Event) -> str:
-        while True:
+        while not given_up.is_set():
             try:
                 work()
             except RuntimeError as error:
                 return str(error)
             has_begun.set()
+        return "nothing"
 
     with ThreadPoolExecutor(len(begun)) as threads:
         ends = [threads.submit(go_on, event) for event in begun]
-        for event in begun:
-            assert event.wait(SOON_S)
-        close()
-        return {end.result(SOON_S) for end in ends}
+        try:
+            for event in begun:
+                assert event.wait(SOON_S)
+            close()
+            return {end.result(SOON_S) for end in ends}
+        finally:
+            given_up.set()
