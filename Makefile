@@ -30,7 +30,7 @@ clients: $(VENV)/installed-test $(CLIENTS)/installed-light $(CLIENTS)/installed-
 # The engines whose packages are too large for every run or need an environment of their own.
 engines: $(ENGINES)/installed-torch $(ENGINES)/installed-melo
 	$(ENGINES)/torch/bin/parley models fetch
-	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS)
+	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS) kokoro-82m-ja
 	$(ENGINES)/torch/bin/pytest -m torch_engine
 	$(ENGINES)/melo/bin/pytest tests/engines/test_tts.py tests/engines/test_melo*.py -m melo_engine
 
