@@ -1,17 +1,19 @@
 """Piper (VITS on onnxruntime): https://github.com/OHF-Voice/piper1-gpl."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from piper import PiperVoice
-from piper.config import PiperConfig, SynthesisConfig
+from piper.config import PhonemeType, PiperConfig, SynthesisConfig
 
 from shared.audio import Int16, Resampler, to_int16
 from shared.models import resolve
-from shared.registry import loaded
+from shared.registry import CannotStart, loaded
 from shared.settings import Settings
 from workers.tts.engines import Speech, Voice
 
@@ -19,10 +21,25 @@ _CHUNK_S = 0.2
 _WARM_UP = "Hello there, how are you today? I am ready."
 # Double brackets hold raw phonemes for Piper, and espeak takes no null characters.
 _NO_MARKUP = str.maketrans({"[": " ", "]": " ", "\0": " "})
+# espeak's names of languages that ISO 639-1 has others for.
+_ISO_639_1 = {"cmn": "zh", "nb": "no"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    """A voice as Piper has it: a model, and a number where the model has several speakers."""
+
+    model: PiperVoice
+    number: int | None
 
 
 class PiperEngine:
-    """One voice; a sentence is synthesised whole and then handed out in chunks.
+    """A model for each voice; a sentence is synthesised whole and then handed out in chunks.
+
+    A voice is named as its model's file is, and speaks the language that its configuration states,
+    with that language's phonemes. A model of several speakers is a voice for each of them:
+    `fr_FR-upmc-medium#jessica`. A medium voice takes about 100 MB of memory, once in a worker,
+    however many sessions it speaks to.
 
     Its loudness is the model's own. Piper's normalisation would scale every sentence to full
     scale, so that "Sure!" comes out 7 dB louder than the sentence after it (measured with
@@ -32,28 +49,35 @@ class PiperEngine:
     name = "piper"
 
     def __init__(self, settings: Settings) -> None:
-        self.model = settings.speech_models[0]
-        self.voices = [Voice(self.model, self.model.partition("_")[0])]
-        self._models_dir = settings.models_dir
-        self._threads = settings.tts_threads
-        self._voice: PiperVoice | None = None
+        self.model = ", ".join(settings.speech_models)
+        self.voices: Sequence[Voice] = ()
+        self._settings = settings
+        self._speakers: Mapping[str, _Speaker] | None = None
 
     def load(self) -> None:
-        file = _onnx(resolve(self.model, self._models_dir))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        # A spinning thread takes its core away from the other stages.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
-        )
-        config = json.loads(file.with_name(f"{file.name}.json").read_text("utf-8"))
-        self._voice = PiperVoice(session=session, config=PiperConfig.from_dict(config))
-        for _ in self.synthesize(Speech(_WARM_UP, None, 1.0, 24_000)):
-            pass
+        """As the interface has it.
+
+        Raises:
+            CannotStart: two voices have the same name, or a file is not what Piper takes.
+        """
+        voices: list[Voice] = []
+        speakers: dict[str, _Speaker] = {}
+        for name in self._settings.speech_models:
+            file = _onnx(resolve(name, self._settings.models_dir))
+            config = _configuration(file)
+            model = _model(file, config, self._settings.tts_threads)
+            for voice, speaker in _speakers(file.stem, model):
+                if voice in speakers:
+                    raise CannotStart(f"PARLEY_TTS_MODELS must name the voice {voice} only once")
+                speakers[voice] = speaker
+                voices.append(Voice(voice, _language(config)))
+            for _ in _spoken(speakers[voices[-1].name], Speech(_WARM_UP, None, 1.0, 24_000)):
+                pass
+        self.voices = voices
+        self._speakers = speakers
 
     def close(self) -> None:
-        self._voice = None
+        self._speakers = None
 
     def synthesize(self, speech: Speech) -> Iterator[Int16]:
         """As the interface has it.
@@ -61,23 +85,30 @@ class PiperEngine:
         Raises:
             ValueError: a speed of 0 or below.
         """
-        voice = loaded(self._voice, self.name)
+        speakers = loaded(self._speakers, self.name)
         if speech.speed <= 0:
             raise ValueError(f"speed must be above 0, not {speech.speed}")
-        synthesis = SynthesisConfig(
-            length_scale=voice.config.length_scale / speech.speed, normalize_audio=False
-        )
-        resampler = Resampler(voice.config.sample_rate, speech.sample_rate)
-        step = round(_CHUNK_S * voice.config.sample_rate)
-        for sentence in voice.synthesize(speech.text.translate(_NO_MARKUP), synthesis):
-            samples = to_int16(sentence.audio_float_array)
-            for start in range(0, len(samples), step):
-                chunk = resampler.process(samples[start : start + step])
-                if len(chunk):
-                    yield chunk
-        rest = resampler.process(np.zeros(0, np.int16), last=True)
-        if len(rest):
-            yield rest
+        yield from _spoken(speakers[speech.voice or self.voices[0].name], speech)
+
+
+def _spoken(speaker: _Speaker, speech: Speech) -> Iterator[Int16]:
+    config = speaker.model.config
+    synthesis = SynthesisConfig(
+        speaker_id=speaker.number,
+        length_scale=config.length_scale / speech.speed,
+        normalize_audio=False,
+    )
+    resampler = Resampler(config.sample_rate, speech.sample_rate)
+    step = round(_CHUNK_S * config.sample_rate)
+    for sentence in speaker.model.synthesize(speech.text.translate(_NO_MARKUP), synthesis):
+        samples = to_int16(sentence.audio_float_array)
+        for start in range(0, len(samples), step):
+            chunk = resampler.process(samples[start : start + step])
+            if len(chunk):
+                yield chunk
+    rest = resampler.process(np.zeros(0, np.int16), last=True)
+    if len(rest):
+        yield rest
 
 
 def _onnx(path: Path) -> Path:
@@ -86,5 +117,50 @@ def _onnx(path: Path) -> Path:
         return path
     found = sorted(path.glob("*.onnx"))
     if len(found) != 1:
-        raise ValueError(f"{path} must hold one .onnx file, not {len(found)}")
+        raise CannotStart(
+            f"a Piper voice's folder must hold one .onnx file: {path} has {len(found)}"
+        )
     return found[0]
+
+
+def _configuration(file: Path) -> dict[str, Any]:
+    path = file.with_name(f"{file.name}.json")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise CannotStart(f"the Piper voice {file} must have {path.name} beside it") from error
+    return config
+
+
+def _model(file: Path, config: dict[str, Any], threads: int) -> PiperVoice:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # A spinning thread takes its core away from the other stages.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings = PiperConfig.from_dict(config)
+    # The others need packages of their own, and the one for pinyin fetches data when it is used.
+    if settings.phoneme_type not in (PhonemeType.ESPEAK, PhonemeType.TEXT):
+        raise CannotStart(
+            f"the Piper voice {file.stem} must have phonemes of espeak or none, not"
+            f" {settings.phoneme_type.value!r}: choose another voice of its language"
+        )
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return PiperVoice(session=session, config=settings)
+
+
+def _speakers(name: str, model: PiperVoice) -> Iterator[tuple[str, _Speaker]]:
+    """The voices of a model, the usual one first."""
+    if model.config.num_speakers == 1:
+        yield name, _Speaker(model, None)
+        return
+    unnamed = {str(number): number for number in range(model.config.num_speakers)}
+    numbers = model.config.speaker_id_map or unnamed
+    for speaker, number in sorted(numbers.items(), key=lambda pair: pair[1]):
+        yield f"{name}#{speaker}", _Speaker(model, number)
+
+
+def _language(config: dict[str, Any]) -> str:
+    """The ISO 639-1 code of what a voice speaks; voices made long ago name only espeak's voice."""
+    named: str = config.get("language", {}).get("code") or config["espeak"]["voice"]
+    family = named.replace("_", "-").partition("-")[0].lower()
+    return _ISO_639_1.get(family, family)
