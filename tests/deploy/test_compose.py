@@ -281,7 +281,9 @@ def test_the_workers_share_one_card(profile: str) -> None:
         for service in workers(profile).values()
     ]
     assert len(cards) == len(STAGES)
-    only = [{"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu", "compute", "utility"]}]
+    only = [
+        {"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu", "compute", "utility"]}
+    ]
     assert all(devices == only for devices in cards)
     elsewhere = json.loads(read("--profile", profile, "config", "--format", "json", GPU="1").stdout)
     assert elsewhere["services"]["llm"]["deploy"]["resources"]["reservations"]["devices"] == [
@@ -292,6 +294,20 @@ def test_the_workers_share_one_card(profile: str) -> None:
 def test_no_card_is_asked_for_on_the_cpu() -> None:
     for name, service in services("cpu", "monitoring").items():
         assert "reservations" not in service["deploy"]["resources"], name
+
+
+def test_the_override_of_the_documentation(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "compose.md").read_text()
+    (override,) = re.findall(r"(?s)```yaml\n(.*?)```", text)
+    file = tmp_path / "compose.override.yaml"
+    file.write_text(override)
+    files = ("-f", str(ROOT / "compose.yaml"), "-f", str(file))
+    said = read(*files, "--profile", "gpu", "config", "--format", "json")
+    assert said.returncode == 0, said.stderr
+    llm = json.loads(said.stdout)["services"]["llm"]
+    assert llm["networks"].keys() == {"inside", "outside"}
+    assert "reservations" not in llm["deploy"]["resources"]
+    assert {"PARLEY_REDIS_URL", "PARLEY_LLM_API_KEY"} == {s["source"] for s in llm["secrets"]}
 
 
 def test_what_is_mounted_from_here_is_here() -> None:

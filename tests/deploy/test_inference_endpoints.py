@@ -1,7 +1,9 @@
 """deploy/inference_endpoints.py, against the API's documented interface and a real Parley."""
 
 import json
+import re
 import runpy
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -271,6 +273,16 @@ def test_an_endpoint_that_does_not_answer_fails_the_test(run: Run, api: Api) -> 
     api.replica_url, api.states = "http://127.0.0.1:9", ["running"]
     assert "no server answers" in refused(run("test", "parley", str(QUESTION)))
     assert "cannot be read" in refused(run("test", "parley", str(ROOT / "none.wav")))
+
+
+def test_the_commands_of_the_documentation(run: Run, api: Api) -> None:
+    text = (ROOT / "docs" / "inference-endpoints.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"(?m)^python deploy/inference_endpoints.py (.*)$", text)
+    arguments = [shlex.split(command) for command in commands]
+    assert [each[0] for each in arguments] == ["create", "wait", "test"]
+    fine(run(*arguments[0]))
+    assert api.endpoints["parley"]["model"]["repository"] == "Qwen/Qwen3-4B-Instruct-2507"
+    fine(run(*arguments[1]))
 
 
 def test_it_runs_as_a_script(
