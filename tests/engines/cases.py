@@ -16,8 +16,8 @@ import pytest
 
 from shared.profiles import Role
 from shared.settings import Settings
-from tests.engines.smollm2 import smollm2
 from tests.engines import servers
+from tests.engines.smollm2 import smollm2
 
 TORCH = (pytest.mark.torch_engine,)
 MELO = (pytest.mark.melo_engine,)
@@ -73,6 +73,7 @@ CASES: dict[Role, tuple[Case, ...]] = {
     ),
     "tts": (
         Case("piper"),
+        Case("kokoro", {"tts_models": "kokoro-82m-ja"}, marks=TORCH),
         Case("openai", prepare=servers.speaking),
         Case("instant", loads=False),
         Case("paced", loads=False),
