@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-DEADLINE_S = 60
+DEADLINE_S = 120
 COMMAND = [sys.executable, "-c", "from cli.main import app; app()", "up"]
 
 
