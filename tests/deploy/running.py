@@ -117,7 +117,6 @@ class Stack:
     def _environment(self, service: Json) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
         given = {k: self._here(v) for k, v in service.get("environment", {}).items()}
-        given.pop("PARLEY_TTS_ENGINE", None)  # the profile's, which needs no models
         here = {"PARLEY_PROFILE": "instant", "PARLEY_PORT": str(self.port), "PATH": self._path}
         return {**kept, **given, **here}
 

@@ -61,7 +61,7 @@ def test_what_an_unknown_key_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "speech"), [("gpu", "tts"), ("melo", "tts-melo"), ("cpu", "tts")]
+    ("profile", "speech"), [("gpu", "tts-melo"), ("melo", "tts-melo"), ("cpu", "tts")]
 )
 def test_every_profile_is_whole(profile: str, speech: str) -> None:
     targets = sorted(each["build"]["target"] for each in built(profile).values())
@@ -98,20 +98,21 @@ def test_the_settings_of_a_profile_are_accepted(
             for variable, value in service["environment"].items():
                 patch.setenv(variable, value)
             settings = Settings()
-        expected = "cpu" if profile == "cpu" else "gpu"
-        assert settings.profile == expected, name
+        assert settings.profile == ("gpu" if profile == "gpu" else "cpu"), name
         shares = [settings.gpu_memory_fraction(stage) for stage in STAGES]
         assert sum(shares) <= 1
 
 
-@pytest.mark.parametrize(("profile", "engine"), [("gpu", "kokoro"), ("melo", "melo")])
+@pytest.mark.parametrize(
+    ("profile", "speech", "engine"),
+    [("gpu", "tts", "melo"), ("melo", "tts-melo", "melo"), ("cpu", "tts-cpu", "piper")],
+)
 def test_models_are_fetched_for_the_engine_that_speaks(
-    profile: str, engine: str, monkeypatch: pytest.MonkeyPatch
+    profile: str, speech: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = services(profile)
-    speech = found["tts" if profile == "gpu" else "tts-melo"]
     (models,) = [each for name, each in found.items() if name.startswith("models")]
-    for service in (speech, models):
+    for service in (found[speech], models):
         with monkeypatch.context() as patch:
             for variable, value in service["environment"].items():
                 patch.setenv(variable, value)
@@ -274,25 +275,24 @@ def test_workers_can_be_scaled() -> None:
         assert not service.keys() & {"container_name", "hostname", "ports"}, name
 
 
-@pytest.mark.parametrize("profile", ["gpu", "melo"])
-def test_the_workers_share_one_card(profile: str) -> None:
+def test_the_workers_share_one_card() -> None:
     cards: list[Any] = [
         service["deploy"]["resources"]["reservations"]["devices"]
-        for service in workers(profile).values()
+        for service in workers("gpu").values()
     ]
     assert len(cards) == len(STAGES)
     only = [
         {"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu", "compute", "utility"]}
     ]
     assert all(devices == only for devices in cards)
-    elsewhere = json.loads(read("--profile", profile, "config", "--format", "json", GPU="1").stdout)
-    assert elsewhere["services"]["llm"]["deploy"]["resources"]["reservations"]["devices"] == [
-        {"driver": "nvidia", "device_ids": ["1"], "capabilities": ["gpu", "compute", "utility"]}
-    ]
+    elsewhere = json.loads(read("--profile", "gpu", "config", "--format", "json", GPU="1").stdout)
+    (card,) = elsewhere["services"]["llm"]["deploy"]["resources"]["reservations"]["devices"]
+    assert card["device_ids"] == ["1"]
 
 
-def test_no_card_is_asked_for_on_the_cpu() -> None:
-    for name, service in services("cpu", "monitoring").items():
+@pytest.mark.parametrize("profile", ["cpu", "melo"])
+def test_no_card_is_asked_for_on_the_cpu(profile: str) -> None:
+    for name, service in services(profile, "monitoring").items():
         assert "reservations" not in service["deploy"]["resources"], name
 
 
