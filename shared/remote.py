@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx2
@@ -74,7 +74,7 @@ class Server:
     stage: Literal["stt", "llm", "tts"]
     model: str
     url: str
-    key: str
+    key: str = field(repr=False)
     timeout_s: float
     longest_bytes: int
 
