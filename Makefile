@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 CLIENTS := .clients
 CLIENT_PINS := tests/clients/environments
 ENGINES := .engines
+MELO := deploy/melo
 TEST_ASSETS := whisper-base speech-samples speech-readers
 
-.PHONY: up install test clients engines chaos chaos-short lock clean
+.PHONY: up install test clients engines images-test chaos chaos-short lock clean
 
 up: $(VENV)/installed-cpu
 	@$(BIN)/parley up
@@ -34,6 +35,12 @@ engines: $(ENGINES)/installed-torch $(ENGINES)/installed-melo
 	$(ENGINES)/torch/bin/pytest -m torch_engine
 	$(ENGINES)/melo/bin/pytest tests/engines/test_tts.py tests/engines/test_melo*.py -m melo_engine
 
+# The images, built for the CPU and talked to, with docker, podman or buildah. Arguments that a build
+# needs on this machine go into PARLEY_IMAGES_BUILD_ARGS.
+images-test: $(VENV)/installed-test
+	$(BIN)/parley models fetch whisper-base
+	$(BIN)/pytest tests/images -m "images or not images"
+
 # Everything is killed, stopped and cut while people talk: at least 500 faults over 2,000 turns.
 chaos: $(VENV)/installed-cpu
 	$(BIN)/python -m bench.chaos --turns 2000 --faults 500
@@ -46,6 +53,9 @@ chaos-short: $(VENV)/installed-cpu
 # What `uv` says of the machines in pyproject.toml, which the pins need not repeat.
 NARROW := s/ and platform_machine == 'x86_64' and platform_python_implementation == 'CPython' and \
 sys_platform == 'linux'$$//; s/ ; python_full_version < '3.14'$$//
+
+# The libraries that torch's build for CUDA needs beside it.
+CUDA := '^(cuda|nvidia-c|nvidia-n[cv]|triton)'
 
 # Pins every package that an extra can bring in to one exact version.
 lock: $(CLIENTS)/installed-light
@@ -60,6 +70,16 @@ lock: $(CLIENTS)/installed-light
 		{ echo '# Written by `make lock`.'; \
 			sed "$(NARROW)" $(VENV)/lock.txt; } > $(CLIENT_PINS)/$$kind.txt || exit 1; done
 	cd tests/clients/js && ../../../$(CLIENTS)/light/bin/npm install --package-lock-only
+	$(BIN)/uv pip compile $(MELO)/requirements.in --override $(MELO)/left_out.txt \
+		--python-version 3.11 --upgrade --no-annotate --no-header --quiet \
+		--output-file $(VENV)/lock.txt
+	{ echo '# Written by `make lock`.'; grep -Ev $(CUDA) $(VENV)/lock.txt; } \
+		> $(MELO)/requirements.txt
+	{ echo '# Written by `make lock`.'; grep -E $(CUDA) $(VENV)/lock.txt; } > $(MELO)/cuda.txt
+	$(BIN)/uv pip compile $(MELO)/test.in --constraint $(MELO)/requirements.txt \
+		--python-version 3.11 --upgrade --no-annotate --no-header --quiet \
+		--output-file $(VENV)/lock.txt
+	{ echo '# Written by `make lock`.'; cat $(VENV)/lock.txt; } > $(MELO)/test.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -91,9 +111,11 @@ $(ENGINES)/installed-torch: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(ENGINES)/torch/bin/pip install -c constraints.txt -e '.[cpu,gpu,kokoro,test]'
 	@touch $@
 
-$(ENGINES)/installed-melo: deploy/melo/requirements.txt | $(VENV)/bin/python
+# The pins are complete, but for what speaking does not import: see deploy/melo/README.md.
+$(ENGINES)/installed-melo: $(MELO)/requirements.txt $(MELO)/test.txt | $(VENV)/bin/python
 	$(BIN)/python -m venv $(ENGINES)/melo
-	$(ENGINES)/melo/bin/pip install -r deploy/melo/requirements.txt
+	$(ENGINES)/melo/bin/pip install --no-deps -r $(MELO)/requirements.txt -r $(MELO)/test.txt
+	$(ENGINES)/melo/bin/pip install --no-deps -e .
 	@touch $@
 
 $(VENV)/bin/python:
