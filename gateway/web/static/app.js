@@ -54,10 +54,13 @@ async function begin() {
     await talk.playOn(settings.get('output'));
     return talk.open;
   } catch (error) {
-    if (error.status === 401) await settings.open({ problem: error.message });
-    else explain(error.message);
-    return false;
+    if (error.status !== 401) explain(error.message);
+    return error.status === 401 && (await settings.askForKey(refused(error))) && begin();
   }
+}
+
+function refused({ message }) {
+  return settings.key ? `Refused: ${message}.` : 'This server asks for an API key.';
 }
 
 async function start() {

@@ -133,7 +133,8 @@ function column(turn, left, width, slot, y) {
 function legend(turns) {
   const list = element('ul', 'legend');
   for (const { name, label } of PARTS) {
-    const ms = median(turns.map((turn) => parts(turn)[name]));
+    const ms = median(turns.map((turn) => parts(turn)[name]).filter((each) => each > 0));
+    if (ms === null) continue; // what is written needs no recognition
     const entry = element('li');
     entry.append(element('span', `part ${name}`), element('span', '', label));
     entry.append(element('span', 'ms', `${Math.round(ms)} ms`));

@@ -14,6 +14,8 @@ export class Ribbon {
     this._still = matchMedia('(prefers-reduced-motion: reduce)');
     this._timer = null;
     new ResizeObserver(() => this._draw()).observe(canvas);
+    const dark = matchMedia('(prefers-color-scheme: dark)');
+    dark.addEventListener('change', () => this._draw());
   }
 
   /** How loud it is now, from 0 to 1. */

@@ -47,15 +47,24 @@ export class Settings {
     this._onchange(name, value);
   }
 
-  /** Opens the settings; at the key if that is what is missing. */
-  async open({ problem = null } = {}) {
-    part('key-note').textContent = problem ?? 'A key or an ephemeral key, where one is needed.';
-    part('key').toggleAttribute('aria-invalid', problem !== null);
-    part('key-note').classList.toggle('wrong', problem !== null);
+  /** Opens the settings. */
+  async open() {
     for (const name of PREFERENCES) this.note(name, '');
-    if (!this._dialog.open) this._dialog.showModal();
-    if (problem !== null) part('key').focus();
+    this._askForKey(null);
+    this._dialog.showModal();
     await Promise.all([this._listVoices(), this.listDevices()]);
+  }
+
+  /** Opens them at the key, for a reason; resolves with whether there is another one then. */
+  async askForKey(reason) {
+    const before = this._key;
+    if (!this._dialog.open) this.open();
+    this._askForKey(reason);
+    part('key').focus();
+    await new Promise((resolve) => {
+      this._dialog.addEventListener('close', resolve, { once: true });
+    });
+    return this._key !== before;
   }
 
   /** Says something beside a preference; returns whether it can be seen. */
@@ -77,6 +86,14 @@ export class Settings {
         known.map(({ deviceId, label }) => [deviceId, label]),
       );
     }
+  }
+
+  _askForKey(reason) {
+    const note = part('key-note');
+    note.textContent = reason ?? 'A key or an ephemeral key, where one is needed.';
+    note.classList.toggle('wrong', reason !== null);
+    if (reason === null) part('key').removeAttribute('aria-invalid');
+    else part('key').setAttribute('aria-invalid', 'true');
   }
 
   _bind(name) {

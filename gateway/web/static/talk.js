@@ -310,7 +310,7 @@ export class Talk {
     this._fallSilent();
     this._response = null;
     this._shown.level('you', 0);
-    if (problem) this._shown.problem(problem);
+    if (problem && this.session !== null) this._shown.problem(problem);
   }
 }
 

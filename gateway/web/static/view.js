@@ -75,9 +75,8 @@ export class View {
 
 function words({ role, state, text, heard, problem }) {
   if (state === CUT) {
-    const unheard = text.trim().slice(heard.length);
-    const cut = element('s', 'unheard', unheard);
-    return [heard, cut, element('span', 'mark', 'interrupted')];
+    const unheard = element('s', 'unheard', text.trim().slice(heard.length).trim());
+    return [`${heard} `, unheard, element('span', 'mark', 'interrupted')];
   }
   if (state === FAILED) return [text, element('span', 'mark wrong', problem)];
   if (text) return [text];
