@@ -18,6 +18,7 @@ from shared.settings import Settings, settings
 
 _TIMEOUT_S = 5
 _PATHS = {"gateway": "/health", "all": "/ready"}
+PARTS = (*STAGES, *_PATHS)
 
 
 def problem(part: str, config: Settings) -> str | None:
@@ -43,9 +44,8 @@ async def _has_ready_worker(stage: str, config: Settings) -> bool:
 
 
 def main() -> None:
-    parts = [*STAGES, *_PATHS]
-    if len(sys.argv) != 2 or sys.argv[1] not in parts:
-        sys.exit(f"usage: python -m cli.health {'|'.join(parts)}")
+    if len(sys.argv) != 2 or sys.argv[1] not in PARTS:
+        sys.exit(f"usage: python -m cli.health {'|'.join(PARTS)}")
     sys.exit(problem(sys.argv[1], settings()))
 
 

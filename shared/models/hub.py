@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 # One repository for all: https://huggingface.co/rhasspy/piper-voices
 _PIPER_VOICES = "rhasspy/piper-voices"
@@ -32,6 +33,11 @@ def hub_files(name: str) -> HubFiles | None:
     if is_hub_id(name):
         return HubFiles(name)
     return None
+
+
+def hub_cache(models_dir: Path) -> Path:
+    """The folder in `models_dir` where fetched models of the hub are."""
+    return models_dir / "hub"
 
 
 def is_hub_id(name: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from shared.models.hub import HubFiles, hub_files, is_hub_id
+from shared.models.hub import HubFiles, hub_cache, hub_files, is_hub_id
 from shared.profiles import MODELS, PROFILES, STAGES, Role, Stage
 from shared.registry import CannotStart
 from shared.settings import Settings, settings
@@ -24,8 +24,8 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
 
     In this order: a path that exists (anything with a slash in it, `~` for the home folder);
     a folder of that name, which may be `owner/name`, in `models_dir` (default: the setting's) or
-    in the setting `repository_dir`; for what is on the Hugging Face hub, the newest
-    snapshot in its cache. Nothing is downloaded.
+    in the setting `repository_dir`; for what is on the Hugging Face hub, the newest snapshot
+    that was fetched to `models_dir` or is in this user's own cache. Nothing is downloaded.
 
     Raises:
         ModelMissing: it is in none of these places.
@@ -33,15 +33,16 @@ def resolve(name: str, models_dir: Path | None = None) -> Path:
     path = Path(name).expanduser()
     if len(path.parts) > 1 and path.exists():
         return path
+    store = models_dir or settings().models_dir
     if is_hub_id(name) or (len(path.parts) == 1 and name != ".."):
-        for parent in (models_dir or settings().models_dir, settings().repository_dir):
+        for parent in (store, settings().repository_dir):
             if (parent / name).is_dir():
                 return parent / name
     files = hub_files(name)
-    snapshot = _hub_snapshot(files) if files else None
-    if snapshot is None:
-        raise ModelMissing(name)
-    return snapshot
+    for cache in (hub_cache(store), None):
+        if files and (snapshot := _hub_snapshot(files, cache)):
+            return snapshot
+    raise ModelMissing(name)
 
 
 def needed(chosen: Settings, stages: Collection[Stage] = STAGES) -> list[str]:
@@ -56,7 +57,8 @@ def _stage(role: Role) -> Stage:
     return "vad" if role == "turn" else role
 
 
-def _hub_snapshot(files: HubFiles) -> Path | None:
+def _hub_snapshot(files: HubFiles, cache: Path | None) -> Path | None:
+    """Where the files are in a cache of the hub's form, or in this user's own."""
     # Imported late: it is slow to import, absent without the `cpu` extra, and seldom asked.
     try:
         from huggingface_hub import snapshot_download
@@ -65,7 +67,10 @@ def _hub_snapshot(files: HubFiles) -> Path | None:
         return None
     try:
         snapshot = snapshot_download(
-            files.repository, allow_patterns=files.patterns, local_files_only=True
+            files.repository,
+            allow_patterns=files.patterns,
+            cache_dir=cache,
+            local_files_only=True,
         )
     except (HFValidationError, LocalEntryNotFoundError):
         return None

@@ -19,7 +19,7 @@ def test_a_model_of_the_hub_is_fetched_with_the_token_and_progress_in_the_log(
             "fetch",
             hub.MODEL,
             HF_ENDPOINT=here.url,
-            HF_HUB_CACHE=str(tmp_path),
+            PARLEY_MODELS_DIR=str(tmp_path),
             HF_TOKEN="hf_ofsomebody",
             PARLEY_LOG_LEVEL="debug",
         )
@@ -37,7 +37,7 @@ def test_a_model_of_the_hub_is_fetched_with_the_token_and_progress_in_the_log(
 def test_a_model_that_the_hub_lacks_is_one_sentence(tmp_path: Path) -> None:
     with hub.running() as here:
         done = parley(
-            "models", "fetch", "owner/other", HF_ENDPOINT=here.url, HF_HUB_CACHE=str(tmp_path)
+            "models", "fetch", "owner/other", HF_ENDPOINT=here.url, PARLEY_MODELS_DIR=str(tmp_path)
         )
     assert done.returncode == 1
     assert "the Hugging Face hub did not give 'owner/other'" in done.stderr
@@ -45,26 +45,29 @@ def test_a_model_that_the_hub_lacks_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_of_all_voices_of_piper_the_one_that_is_named_is_fetched_and_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     name = "fr_FR-siwis-medium"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelMissing, match=f"parley models fetch {name}"):
-        resolve(name)
+        resolve(name, tmp_path)
     with hub.running() as here:
-        done = parley("models", "fetch", name, HF_ENDPOINT=here.url, HF_HUB_CACHE=str(tmp_path))
+        done = parley(
+            "models", "fetch", name, HF_ENDPOINT=here.url, PARLEY_MODELS_DIR=str(tmp_path)
+        )
     assert done.returncode == 0, done.stderr
-    folder = resolve(name)
+    folder = resolve(name, tmp_path)
     assert done.stdout.strip() == f"{name} is in {folder}"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == hub.SIWIS
     with pytest.raises(ModelMissing):
-        resolve("en_US-amy-low")
+        resolve("en_US-amy-low", tmp_path)
 
 
 def test_a_voice_that_piper_lacks_is_said(tmp_path: Path) -> None:
     name = "fr_FR-nobody-medium"
     with hub.running() as here:
-        done = parley("models", "fetch", name, HF_ENDPOINT=here.url, HF_HUB_CACHE=str(tmp_path))
+        done = parley(
+            "models", "fetch", name, HF_ENDPOINT=here.url, PARLEY_MODELS_DIR=str(tmp_path)
+        )
     assert done.returncode == 1
     said = f"parley: the Hugging Face hub has no '{name}' in rhasspy/piper-voices"
     assert done.stderr.strip().splitlines()[-1] == said

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,9 @@ from shared import logs
 def as_before() -> Iterator[None]:
     root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn.error")
     before = root.handlers[:], root.level, uvicorn.level
+    hook = sys.excepthook
     yield
+    sys.excepthook = hook
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     uvicorn.setLevel(before[2])
@@ -47,6 +50,9 @@ def test_a_line_of_json_holds_everything(capsys: pytest.CaptureFixture[str]) -> 
     assert said["message"] == f"refused: {forged}"
     assert (said["level"], said["process"], said["logger"]) == ("error", "stt", "test")
     assert "ValueError" in said["exception"]
+    sys.excepthook(ValueError, ValueError(forged), None)
+    last = json.loads(capsys.readouterr().err)
+    assert (last["level"], last["exception"]) == ("critical", f"ValueError: {forged}")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said["time"])
 
 

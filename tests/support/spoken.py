@@ -60,10 +60,10 @@ def understood(samples: Int16, rate: int) -> str:
     return transcript.text
 
 
-async def ask(url: str, name: str) -> Turn:
+async def ask(url: str, name: str, api_key: str | None = None) -> Turn:
     """Asks through Parley's own client, in real time as a microphone would."""
     turn = Turn()
-    async with Parley(f"{url}/v1/realtime?timings=true") as session:
+    async with Parley(f"{url}/v1/realtime?timings=true", api_key) as session:
         await session.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
         sound = [*frames(question(name, 24_000))]
 
