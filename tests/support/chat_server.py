@@ -2,14 +2,13 @@
 to say."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 import xllamacpp
 from fastapi import FastAPI
-from fastapi.concurrency import run_in_threadpool
 from fastapi.requests import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp
@@ -54,10 +53,7 @@ def llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterator[str]:
 @contextmanager
 def checked_llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterator[str]:
     """The same behind a proxy that knows the names of models, as most servers do."""
-    with (
-        llama_server(slots, context_tokens) as llama,
-        httpx2.Client(base_url=llama, timeout=60) as client,
-    ):
+    with llama_server(slots, context_tokens) as llama:
         app = FastAPI()
 
         @app.get("/v1/models")
@@ -69,20 +65,24 @@ def checked_llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterato
             body = await request.body()
             if (model := json.loads(body)["model"]) != MODEL:
                 return JSONResponse({"error": {"message": f"no model {model!r}"}}, 404)
+            client = httpx2.AsyncClient(base_url=llama, timeout=60)
             asked = client.build_request("POST", "/chat/completions", content=body)
-            answer = await run_in_threadpool(client.send, asked, stream=True)
+            answer = await client.send(asked, stream=True)
             kind = answer.headers["Content-Type"]
-            return StreamingResponse(_passed_on(answer), answer.status_code, media_type=kind)
+            passed_on = _passed_on(client, answer)
+            return StreamingResponse(passed_on, answer.status_code, media_type=kind)
 
         with serving(app) as url:
             yield url
 
 
-def _passed_on(answer: httpx2.Response) -> Iterator[bytes]:
+async def _passed_on(client: httpx2.AsyncClient, answer: httpx2.Response) -> AsyncIterator[bytes]:
+    """An answer as it comes. Whoever leaves is noticed at once, and the server stops too."""
     try:
-        yield from answer.iter_bytes()
+        async for piece in answer.aiter_bytes():
+            yield piece
     finally:
-        answer.close()
+        await client.aclose()
 
 
 def chat_app(end_of_turn_tokens: int = 5) -> FastAPI:
