@@ -91,6 +91,9 @@ class Container:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(_DEADLINE_S)
 
+    def remove(self) -> None:
+        """Removes what is left of it once it has ended."""
+
     def worker(self, stage: str) -> Process | None:
         found = [each for each in self.processes() if f"workers.{stage}" in each.command]
         return found[0] if found else None
@@ -256,8 +259,10 @@ class _BuildahContainer(Container):
         status = self.process.wait(_DEADLINE_S)
         _, left = psutil.wait_procs(family, timeout=10)
         assert not left
-        _checked("buildah", "rm", self._name)
         return status
+
+    def remove(self) -> None:
+        _checked("buildah", "rm", self._name)
 
 
 def find_engine() -> Engine:
@@ -287,3 +292,4 @@ def running(
     finally:
         if container.process.poll() is None:
             container.stop()
+        container.remove()

@@ -5,8 +5,10 @@ import os
 import re
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 from cli.health import PARTS
 from cli.main import app
@@ -74,7 +76,7 @@ def test_every_script_runs() -> None:
 
 
 def test_every_command_is_one() -> None:
-    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    names = set(get_group(app).commands)
     for target in TARGETS:
         match images()[target].command:
             case ["parley", command, *stage]:
@@ -94,3 +96,30 @@ def test_what_no_licence_lets_unsaid_is_said() -> None:
     notice = (ROOT / "NOTICE").read_text()
     for name in ("piper-tts", "espeak-ng", "x264", "GPL-3.0-or-later"):
         assert name in notice
+
+
+@pytest.mark.parametrize(
+    ("variables", "port", "python"),
+    [
+        ({"PARLEY_PROFILE": "cpu"}, "80", ""),
+        ({"PARLEY_PROFILE": "cpu", "PORT": "9000"}, "9000", ""),
+        ({"PARLEY_PROFILE": "gpu"}, "80", "/opt/melo/bin/python"),
+        ({"PARLEY_PROFILE": "gpu", "PARLEY_TTS_ENGINE": "kokoro"}, "80", ""),
+        ({"PARLEY_PROFILE": "gpu", "PARLEY_TTS_PYTHON": "/own"}, "80", "/own"),
+    ],
+)
+def test_how_the_all_in_one_image_starts(
+    tmp_path: Path, variables: dict[str, str], port: str, python: str
+) -> None:
+    parley = tmp_path / "parley"
+    parley.write_text('#!/bin/sh\necho "$* $PARLEY_PORT ${PARLEY_TTS_PYTHON:-}"\n')
+    parley.chmod(0o755)
+    said = subprocess.run(
+        images()["all-in-one"].command,
+        cwd=ROOT,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PARLEY_PORT": "80", **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == f"up {port} {python}\n"

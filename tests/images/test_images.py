@@ -109,15 +109,16 @@ def apart(engine: Engine, tmp_path: Path) -> Iterator[str]:
             running(engine, tag("gateway"), tmp_path / "broker.log", "sh", "-c", command)
         )
         started = time.monotonic()
-        workers = {stage: start(stage) for stage in STAGES}
+        workers: dict[str, Container] = {stage: start(stage) for stage in STAGES}
         gateway = start("gateway", PARLEY_PORT=str(port), PARLEY_API_KEYS=KEYS)
         gateway.until_answers(f"http://127.0.0.1:{port}/ready")
         say(f"\nfive containers ready after {time.monotonic() - started:.1f} s")
-        for target, container in {**workers, "gateway": gateway}.items():
+        everything = {**workers, "gateway": gateway}
+        for target, container in everything.items():
             assert container.run("python", "-P", "-m", "cli.health", target) == 0
         assert workers["vad"].run("python", "-P", "-m", "cli.health", "llm") == 1
         yield f"ws://127.0.0.1:{port}"
-        for target, container in {"gateway": gateway, **workers}.items():
+        for target, container in everything.items():
             assert container.stop() == 0, f"{target}: {container.log.read_text()}"
 
 
