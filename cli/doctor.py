@@ -32,7 +32,7 @@ _PACKAGES_OF_ENGINE: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "llama": ("cpu", [("xllamacpp", "xllamacpp")]),
     "transformers": ("gpu", [("torch", "torch"), ("transformers", "transformers")]),
     "piper": ("cpu", [("piper-tts", "piper")]),
-    "kokoro": ("kokoro", [("kokoro", "kokoro")]),
+    "kokoro": ("kokoro", [("kokoro-onnx", "kokoro_onnx")]),
     "melo": ("", [("melo", "melo")]),
 }
 _ENOUGH_MEMORY_GB = 2
