@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from jsonschema_rs import Draft202012Validator
 
 from shared.messages import NamedTool, Tool
 from shared.settings import Settings
+from tests.engines.smollm2 import checkpoint, checkpoint_with
 from workers.llm.engines import (
     Call,
     Completion,
@@ -149,30 +150,59 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def llama() -> Iterator[LlmEngine]:
-    """The starter model, whose template knows no tools."""
-    engine = create(Settings(llm_engine="llama", llm_slots=2))
-    engine.load()
-    yield engine
-    engine.close()
+TORCH = (pytest.mark.torch_engine, pytest.mark.timeout(300))
+TRANSFORMERS = pytest.param("transformers", marks=TORCH)
+TRAINED_TRANSFORMERS = pytest.param("transformers trained", marks=TORCH)
+PLAIN = ["llama", TRANSFORMERS]
+TRAINED = ["llama trained", TRAINED_TRANSFORMERS]
 
 
 @pytest.fixture(scope="module")
-def trained() -> Iterator[LlmEngine]:
-    """The same with a template that knows tools."""
-    engine = LlamaEngine(Settings(llm_slots=1), chat_template=TEMPLATE)
-    engine.load()
-    yield engine
-    engine.close()
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LlmEngine]]:
+    """Engines by name: the starter model, whose template knows no tools, or "trained", with one
+    that does."""
+    engines: dict[str, LlmEngine] = {}
+
+    def make(name: str) -> LlmEngine:
+        runtime, _, trained = name.partition(" ")
+        if runtime == "llama":
+            return LlamaEngine(Settings(llm_slots=2), chat_template=TEMPLATE if trained else "")
+        folder = tmp_path_factory.mktemp("checkpoint")
+        model = checkpoint_with(TEMPLATE, folder) if trained else checkpoint()
+        return create(Settings(llm_engine="transformers", llm_model=model, llm_slots=2))
+
+    def start(name: str) -> LlmEngine:
+        if name not in engines:
+            engine = make(name)
+            engine.load()
+            engines[name] = engine
+        return engines[name]
+
+    yield start
+    for engine in engines.values():
+        engine.close()
 
 
-@pytest.fixture(params=["llama", "trained", "instant", "paced"])
-def engine(request: pytest.FixtureRequest) -> LlmEngine:
-    if request.param in {"llama", "trained"}:
-        started: LlmEngine = request.getfixturevalue(request.param)
-        return started
-    return create(Settings(llm_engine=request.param, paced_token_ms=0))
+@pytest.fixture(params=PLAIN)
+def plain(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine]) -> LlmEngine:
+    return started(request.param)
+
+
+@pytest.fixture(params=TRAINED)
+def trained(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine]) -> LlmEngine:
+    return started(request.param)
+
+
+@pytest.fixture(params=[*PLAIN, *TRAINED])
+def real(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine]) -> LlmEngine:
+    return started(request.param)
+
+
+@pytest.fixture(params=[*PLAIN, *TRAINED, "instant", "paced"])
+def engine(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine]) -> LlmEngine:
+    if request.param in {"instant", "paced"}:
+        return create(Settings(llm_engine=request.param, paced_token_ms=0))
+    return started(request.param)
 
 
 def ask(question: str, **options: Any) -> Prompt:
@@ -244,16 +274,15 @@ async def test_what_functions_returned_is_answered_in_words(engine: LlmEngine) -
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-async def test_arguments_are_what_the_schema_allows(llama: LlmEngine, name: str) -> None:
+async def test_arguments_are_what_the_schema_allows(plain: LlmEngine, name: str) -> None:
     schema = SCHEMAS[name]
     tools = (WEATHER, Tool(name=name, parameters=json.dumps(schema)))
     prompts = [ask(question, tools=tools, choice=NamedTool(name)) for question in QUESTIONS]
-    for _, [call], completion in await asyncio.gather(*(answer(llama, p) for p in prompts)):
+    for _, [call], completion in await asyncio.gather(*(answer(plain, p) for p in prompts)):
         assert (call.name, completion.finish) == (name, "stop")
         Draft202012Validator(schema).validate(json.loads(call.arguments))
 
 
-@pytest.mark.parametrize("which", ["llama", "trained"])
 @pytest.mark.parametrize(
     "argument",
     [
@@ -265,22 +294,21 @@ async def test_arguments_are_what_the_schema_allows(llama: LlmEngine, name: str)
     ],
 )
 async def test_a_schema_the_model_cannot_be_held_to_is_an_error(
-    request: pytest.FixtureRequest, which: str, argument: dict[str, Any]
+    real: LlmEngine, argument: dict[str, Any]
 ) -> None:
-    engine: LlmEngine = request.getfixturevalue(which)
     with pytest.raises(PromptError, match=r"tools: .* odd"):
-        await answer(engine, ask("Hello.", tools=(tool("odd", a=argument),), choice="required"))
-    _, [call], _ = await answer(engine, ask("Hello.", choice="required"))
+        await answer(real, ask("Hello.", tools=(tool("odd", a=argument),), choice="required"))
+    _, [call], _ = await answer(real, ask("Hello.", choice="required"))
     assert call.complete
 
 
 @pytest.mark.parametrize("parameters", ["[]", "{", '"a"'])
 async def test_parameters_that_are_no_schema_are_an_error(
-    llama: LlmEngine, parameters: str
+    plain: LlmEngine, parameters: str
 ) -> None:
     bad = Tool(name="odd", parameters=parameters)
     with pytest.raises(PromptError, match="tools: the parameters of odd"):
-        await answer(llama, ask("Hello.", tools=(bad,), choice="required"))
+        await answer(plain, ask("Hello.", tools=(bad,), choice="required"))
 
 
 async def test_a_trained_model_calls_as_it_was_trained_to(trained: LlmEngine) -> None:

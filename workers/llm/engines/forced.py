@@ -35,7 +35,6 @@ _FORMATS = {"date-time", "time", "date", "ipv4", "ipv6", "uuid"}
 # What a model that is not trained to make calls gets where the schema sets no end: it finds none.
 _LENGTH, _ITEMS, _NUMBER, _STEP = 80, 3, 10**12, 0.01
 _PLAIN = ["string", "number", "boolean", "null"]
-_FINE = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 # Where properties may come from elsewhere in a schema too.
 _COMBINING = {"additionalProperties", "patternProperties", "anyOf", "oneOf", "$ref", "if"}
 
@@ -181,9 +180,18 @@ def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
             bounds["maxProperties"] = max(_ITEMS, len(schema.get("properties", ())))
         elif kind in {"integer", "number"}:
             bounds |= {"minimum": -_NUMBER, "maximum": _NUMBER}
-        if kind == "number" and not _FINE & schema.keys():
+        if kind == "number" and _room(schema) > 2 * _STEP:
             bounds["multipleOf"] = _STEP
     return {**bounds, **schema}
+
+
+def _room(schema: dict[str, Any]) -> float:
+    """How far apart the limits of a number are; nothing if it is of a fineness of its own."""
+    if "multipleOf" in schema:
+        return 0
+    least = max(schema.get(name, -_NUMBER) for name in ("minimum", "exclusiveMinimum"))
+    most = min(schema.get(name, _NUMBER) for name in ("maximum", "exclusiveMaximum"))
+    return most - least
 
 
 def _each(change: Callable[[dict[str, Any]], dict[str, Any]], schema: Any) -> Any:

@@ -128,5 +128,5 @@ class TransformersEngine:
 
 def _asked(chat: Chat, prompt: Prompt) -> _Asked:
     """Takes long enough to be done in a thread: grammars are compiled, conversations tokenized."""
-    guide, writing = chat.guide(prompt), chat.writing(prompt)
-    return _Asked(*chat.read(prompt), guide, writing)
+    writing = chat.writing(prompt)  # which refuses what is no schema before it becomes a grammar
+    return _Asked(*chat.read(prompt), chat.guide(prompt), writing)
