@@ -16,10 +16,10 @@ import pytest
 
 from shared.profiles import Role
 from shared.settings import Settings
-from tests.engines import servers
+from tests.engines import melo_checkpoint, servers
 from tests.engines.smollm2 import smollm2
 
-TORCH = (pytest.mark.torch_engine,)
+TORCH = (pytest.mark.torch_engine, pytest.mark.timeout(300))
 MELO = (pytest.mark.melo_engine,)
 
 Prepare = Callable[[Path], AbstractContextManager[dict[str, Any]]]
@@ -74,6 +74,7 @@ CASES: dict[Role, tuple[Case, ...]] = {
     "tts": (
         Case("piper"),
         Case("kokoro", {"tts_models": "kokoro-82m-ja"}, marks=TORCH),
+        Case("melo", prepare=melo_checkpoint.english, marks=MELO, clever=False),
         Case("openai", prepare=servers.speaking),
         Case("instant", loads=False),
         Case("paced", loads=False),
