@@ -3,7 +3,8 @@
 import base64
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,13 @@ class Visit:
         """The events of a type that came."""
         return [event for event in self.events if event["type"] == kind]
 
+    def until(self, kind: str, holds: Callable[[Json], bool]) -> None:
+        """Waits for an event of a type of which something holds."""
+        deadline = time.monotonic() + SOON_MS / 1000
+        while not any(map(holds, self.of(kind))):
+            assert time.monotonic() < deadline, f"no such {kind} came"
+            self.page.wait_for_timeout(50)
+
     def received_s(self, item: str) -> float:
         """How much audio of an item came."""
         deltas = [
@@ -120,11 +128,17 @@ class Visit:
         ]
         return sum(len(base64.b64decode(each["delta"])) for each in deltas) / 2 / SAMPLE_RATE
 
+    @property
+    def heard_s(self) -> float:
+        """How much sound has reached the speaker, silence apart."""
+        heard: float = self.page.evaluate("window.heardSamples / window.tappedRate")
+        return heard
+
     def hear(self, seconds: float) -> None:
-        """Waits until so much sound has reached the speaker, silence apart."""
+        """Waits until so much more sound has reached the speaker, silence apart."""
         self.page.wait_for_function(
-            "seconds => window.heardSamples / window.tappedRate > seconds",
-            arg=seconds,
+            "until => window.heardSamples / window.tappedRate > until",
+            arg=self.heard_s + seconds,
             timeout=SOON_MS,
         )
 

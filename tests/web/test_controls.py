@@ -1,6 +1,7 @@
 """The page's controls, and what goes wrong while they are used."""
 
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_a_killed_gateway_is_survived(talkative: Up, visit: Visit) -> None:
     visit.problems = [said for said in visit.problems if not any(each in said for each in lost)]
 
 
-def test_push_to_talk_and_mute(visit: Visit) -> None:
+def test_push_to_talk(visit: Visit) -> None:
     visit.button("Push to talk").click()
     visit.start()
     expect(visit.button("Hold to talk")).to_be_focused()
@@ -108,6 +109,36 @@ def test_push_to_talk_and_mute(visit: Visit) -> None:
     expect(visit.page.locator(".turn.assistant[data-state=cut]")).to_have_count(1)
     assert visit.of("input_audio_buffer.speech_started") == []
 
-    visit.button("Push to talk").click()
+
+def test_who_is_muted_is_not_heard(visit: Visit) -> None:
+    visit.start()
     visit.button("Mute").click()
     expect(visit.page.locator("#hint")).to_have_text("Muted")
+    visit.write(LONG)
+    expect(visit.sounding).to_be_visible()
+    started = len(visit.of("input_audio_buffer.speech_started"))
+    visit.hear(6)  # the question is a second shorter, and goes round
+    assert len(visit.of("input_audio_buffer.speech_started")) == started
+    visit.button("Mute").click()
+    expect(visit.page.locator(".turn.assistant[data-state=cut]")).to_have_count(1)
+
+
+def test_settings(visit: Visit) -> None:
+    visit.start()
+    visit.button("Settings").click()
+    page = visit.page
+    expect(page.get_by_label("Voice")).to_contain_text("en_US-joe-medium")
+    expect(page.get_by_label("Microphone")).to_contain_text("Fake")
+    language = page.get_by_label("Language you speak")
+    language.select_option("de")
+    expect(language).to_have_accessible_description(re.compile("^It must be one of en: "))
+    language.select_option("en")
+    page.get_by_label("Instructions").fill("Answer in one word.")
+    page.keyboard.press("Tab")
+    visit.until("session.updated", lambda event: "one word" in event["session"]["instructions"])
+    page.keyboard.press("Escape")
+    expect(visit.button("Settings")).to_be_focused()
+    page.reload()
+    visit.button("Settings").click()
+    expect(page.get_by_label("Instructions")).to_have_value("Answer in one word.")
+    expect(language).to_have_value("en")

@@ -185,7 +185,8 @@ function hintNow() {
 /** Says what went wrong: beside the setting it is about, if that can be seen. */
 function explain(message, field = null) {
   const name = PREFERENCES.find((each) => field?.endsWith(each));
-  if (name && settings.note(name, message, { wrong: true })) return;
+  const note = message.replace(field, 'It');
+  if (name && settings.note(name, note, { wrong: true })) return;
   part('problem').textContent = message;
   part('problem').hidden = false;
   clearTimeout(problemTimer);

@@ -1,10 +1,12 @@
 // The microphone: Int16 frames of 20 ms at 24 kHz, without what the speaker says.
 
 export class Microphone {
-  /** `onframe` is called with the samples and their loudness from 0 to 1. */
-  constructor(context, onframe) {
+  /** `onframe` is called with the samples and their loudness from 0 to 1; `onlost` when the
+   * microphone is gone. */
+  constructor(context, onframe, onlost) {
     this._context = context;
     this._onframe = onframe;
+    this._onlost = onlost;
     this._node = null;
     this._source = null;
     this._stream = null;
@@ -28,6 +30,7 @@ export class Microphone {
     }
     this.stop();
     this._stream = stream;
+    for (const track of stream.getTracks()) track.onended = () => this._lost();
     this._source = this._context.createMediaStreamSource(stream);
     this._source.connect(this._node);
   }
@@ -43,6 +46,11 @@ export class Microphone {
     for (const track of this._stream?.getTracks() ?? []) track.stop();
     this._stream = this._source = null;
   }
+
+  _lost() {
+    this.stop();
+    this._onlost();
+  }
 }
 
 const REASONS = {
@@ -53,9 +61,6 @@ const REASONS = {
 };
 
 async function ask(deviceId) {
-  if (!navigator.mediaDevices) {
-    throw new Error('Browsers give the microphone only to pages at https:// or at localhost.');
-  }
   const audio = {
     echoCancellation: true,
     noiseSuppression: true,

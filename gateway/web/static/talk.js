@@ -97,7 +97,11 @@ export class Talk {
 
   /** Has the microphone heard, the device with this id if one is named. */
   async listen(deviceId) {
-    this._microphone ??= new Microphone(this._context, (frame) => this._hear(frame));
+    this._microphone ??= new Microphone(
+      this._context,
+      (frame) => this._hear(frame),
+      () => this._lost(),
+    );
     await this._microphone.start(deviceId);
     this._microphone.mute(this.muted);
     this._changed();
@@ -109,6 +113,9 @@ export class Talk {
   }
 
   async _sound() {
+    if (!isSecureContext) {
+      throw new Error('Browsers let a page talk only if it is at https:// or at localhost.');
+    }
     if (this._context === null) {
       this._context = new AudioContext({ latencyHint: 'interactive' });
       const speaker = new Speaker(this._context, (heard) => this._heard(heard));
@@ -224,6 +231,11 @@ export class Talk {
     if (this.state === OVER || (this.byPress && !this.pressed)) return;
     this._parley.audio(samples);
     this._began = performance.now() - this._parley.audioMs;
+  }
+
+  _lost() {
+    this._shown.problem('The microphone is gone.');
+    this._changed();
   }
 
   _heard({ playing, level, item }) {
