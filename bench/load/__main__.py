@@ -1,18 +1,18 @@
 """The command behind `parley bench`."""
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncIterator
-from enum import StrEnum
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.load import options
 from bench.load.capacity import largest
 from bench.load.machine import Meter
 from bench.load.protocols import question_of
@@ -29,16 +29,6 @@ _MOST_SESSIONS = 2_000
 console = Console()
 
 
-class _Arrival(StrEnum):
-    together = "together"
-    staggered = "staggered"
-
-
-class _Protocol(StrEnum):
-    realtime = "realtime"
-    original = "original"
-
-
 class Bench:
     """Runs scenarios against one server."""
 
@@ -47,7 +37,6 @@ class Bench:
     ) -> None:
         self._url, self._question, self._api_key = url, question, api_key
         self._meter = Meter.of(pid, redis_url) if pid is not None else None
-        self.runs: list[Summary] = []
 
     async def run(self, scenario: Scenario) -> Summary:
         """Runs one scenario, with a bar that shows how far it is."""
@@ -61,61 +50,30 @@ class Bench:
                 if isinstance(record, Turn):
                     bars.advance(bar)
 
-            summary = await run(
-                scenario, self._url, self._question, self._api_key, self._meter, note
-            )
-        self.runs.append(summary)
-        return summary
+            return await run(scenario, self._url, self._question, self._api_key, self._meter, note)
 
 
 def bench(
-    question: Annotated[
-        Path, typer.Argument(help="What the callers ask: a 16-bit WAV file.", dir_okay=False)
-    ],
-    url: Annotated[
-        str | None, typer.Option(help="The server. Without one, a `parley up` is started.")
-    ] = None,
-    profile: Annotated[str, typer.Option(help="Its engines, where one is started.")] = "cpu",
-    pid: Annotated[
-        int | None,
-        typer.Option(help="Process id of the server, if it is on this machine."),
-    ] = None,
-    redis_url: Annotated[
-        str | None, typer.Option(help="Its broker, to count commands.", envvar="PARLEY_REDIS_URL")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="PARLEY_API_KEY", help="The server's API key.")
-    ] = None,
-    protocol: Annotated[_Protocol, typer.Option(help="What is spoken.")] = _Protocol.realtime,
-    sessions: Annotated[
-        str, typer.Option(help="How many at once; several runs are separated by commas.")
-    ] = "1",
-    turns: Annotated[int, typer.Option(min=1, help="Questions of each session.")] = 5,
-    warm_up: Annotated[int, typer.Option(min=0, help="Of these, how many do not count.")] = 1,
-    arrival: Annotated[
-        _Arrival, typer.Option(help="Whether all ask at the same instant.")
-    ] = _Arrival.staggered,
-    ramp_s: Annotated[float, typer.Option(min=0, help="Over how long the sessions arrive.")] = 0,
-    every_s: Annotated[
-        float | None,
-        typer.Option(help="A question begins so long after the last, answered or not."),
-    ] = None,
-    pause_s: Annotated[
-        float, typer.Option(min=0, help="Else: so long after an answer was heard.")
-    ] = 1,
-    interrupt: Annotated[
-        int, typer.Option(min=0, help="Every so many-th answer is talked over; 0 is none.")
-    ] = 0,
-    silence_ms: Annotated[int, typer.Option(min=0, help="Silence that ends a question.")] = 300,
-    capacity_ms: Annotated[
-        float | None,
-        typer.Option(help="Search the most sessions whose p95 of voice to voice is within this."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where the result goes, as JSON.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Where the report goes, as HTML.")] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Where its plots go, as PNG.")] = None,
+    question: options.Question,
+    url: options.Url = None,
+    profile: options.Profile = "cpu",
+    pid: options.Pid = None,
+    redis_url: options.RedisUrl = None,
+    api_key: options.ApiKey = None,
+    protocol: options.Speaks = options.Protocol.realtime,
+    sessions: options.Sessions = "1",
+    turns: options.Turns = 5,
+    warm_up: options.WarmUp = 1,
+    arrival: options.Arrives = options.Arrival.staggered,
+    ramp_s: options.Ramp = 0,
+    every_s: options.Every = None,
+    pause_s: options.Pause = 1,
+    interrupt: options.Interrupt = 0,
+    silence_ms: options.Silence = 300,
+    capacity_ms: options.Capacity = None,
+    output: options.Output = None,
+    report: options.Report = None,
+    pictures: options.Pictures = None,
 ) -> None:
     """Plays recorded conversations to a server in real time, and measures what its clients hear.
 
@@ -142,39 +100,39 @@ def bench(
         silence_ms=silence_ms,
         protocol=protocol.value,
     )
-    numbers = _numbers(sessions)
-
-    async def work() -> list[Summary]:
-        async with _bench(url, profile, question, api_key, pid, redis_url) as measured:
-            if capacity_ms is None:
-                for number in numbers:
-                    await measured.run(msgspec.structs.replace(scenario, sessions=number))
-                return measured.runs
-            most, _ = await largest(
-                lambda number: measured.run(msgspec.structs.replace(scenario, sessions=number)),
-                capacity_ms,
-                most=_MOST_SESSIONS,
-                first=numbers[0],
-            )
-            console.print(f"{most} sessions with p95 of voice to voice within {capacity_ms:g} ms")
-            return measured.runs
-
+    server = _server(url, profile, question, api_key, pid, redis_url)
     try:
         question_of(scenario, question)  # before a server is started for nothing
-        runs = asyncio.run(work())
+        runs = asyncio.run(_measure(server, scenario, _numbers(sessions), capacity_ms))
         _write(runs, output, report, pictures)
     except (AudioError, OSError, GeneratorFailed, NotReady) as error:
         _fail(str(error))
-    console.print(table(runs))
-    for each in runs:
-        for problem, number in each.problems.items():
-            console.print(f"{number}x {problem}", style="yellow", markup=False, soft_wrap=True)
+    _show(runs)
     if capacity_ms is None and any(each.unanswered or each.refused or each.broken for each in runs):
         raise typer.Exit(1)
 
 
-@contextlib.asynccontextmanager
-async def _bench(
+async def _measure(
+    server: AbstractAsyncContextManager[Bench],
+    scenario: Scenario,
+    numbers: list[int],
+    capacity_ms: float | None,
+) -> list[Summary]:
+    """A run for each number of sessions, or as many as it takes to find the largest."""
+
+    async def measured(sessions: int) -> Summary:
+        return await running.run(msgspec.structs.replace(scenario, sessions=sessions))
+
+    async with server as running:
+        if capacity_ms is None:
+            return [await measured(number) for number in numbers]
+        most, runs = await largest(measured, capacity_ms, most=_MOST_SESSIONS, first=numbers[0])
+        console.print(f"{most} sessions with p95 of voice to voice within {capacity_ms:g} ms")
+        return runs
+
+
+@asynccontextmanager
+async def _server(
     url: str | None,
     profile: str,
     question: Path,
@@ -213,6 +171,13 @@ def _write(
         pictures.mkdir(parents=True, exist_ok=True)
         for name, png in drawn.items():
             (pictures / f"{name}.png").write_bytes(png)
+
+
+def _show(runs: list[Summary]) -> None:
+    console.print(table(runs))
+    for each in runs:
+        for problem, number in each.problems.items():
+            console.print(f"{number}x {problem}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _drawn(runs: list[Summary]) -> dict[str, bytes]:
