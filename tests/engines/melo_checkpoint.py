@@ -76,7 +76,12 @@ def english(folder: Path) -> Iterator[dict[str, Any]]:
 def use_front_ends() -> dict[str, str]:
     """Makes the front-ends' data, once, and has this process read it: the variables that say so."""
     folder = Path(tempfile.mkdtemp(prefix="melo-"))
-    variables = {"HF_HUB_CACHE": str(folder / "hub"), "NLTK_DATA": str(folder / "nltk")}
+    variables = {
+        "HF_HUB_CACHE": str(folder / "hub"),
+        "NLTK_DATA": str(folder / "nltk"),
+        # As workers have it: see shared/worker.py.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     assert "huggingface_hub" not in sys.modules, "it read its variables before they were set"
     os.environ.update(variables)
     melo_data.stay_offline()

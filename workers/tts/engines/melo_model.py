@@ -63,7 +63,7 @@ class _Config(msgspec.Struct):
 class Phrase:
     """A piece of text as the model takes it, with its speaker and how fast it is to be spoken.
 
-    int64 `phones`, `tones` and `languages` (n,); float32 `bert` (768, n).
+    int64 `phones`, `tones` and `languages` (n,); float32 `bert` (n, 768).
     """
 
     phones: torch.Tensor
@@ -145,18 +145,18 @@ class Checkpoint:
                 lengths = [2 * length for length in lengths]
                 lengths[0] += 1
             if self._config.data.disable_bert:
-                bert = torch.zeros(_WIDTH, len(rows[0]))
+                bert = torch.zeros(len(rows[0]), _WIDTH)
             else:
-                bert = self._features.get_bert_feature(normal, lengths, self._device)
+                bert = self._features.get_bert_feature(normal, lengths, self._device).mT
         ids, tones, languages = map(torch.tensor, rows)
         return Phrase(ids, tones, languages, bert, speaker, speed)
 
     def _infer(self, phrases: Sequence[Phrase]) -> list[Float32]:
         def padded(name: str) -> torch.Tensor:
-            rows = [getattr(phrase, name).T for phrase in phrases]
+            rows = [getattr(phrase, name) for phrase in phrases]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._device)
 
-        phones, bert = padded("phones"), padded("bert").transpose(1, 2)
+        phones, bert = padded("phones"), padded("bert").mT
         lengths = torch.tensor([len(phrase.phones) for phrase in phrases], device=self._device)
         speakers = torch.tensor([phrase.speaker for phrase in phrases], device=self._device)
         slowness = torch.tensor([1 / phrase.speed for phrase in phrases], device=self._device)
