@@ -97,6 +97,29 @@ async def answered(session: Parley, question: str) -> dict[str, Any]:
     raise AssertionError("the session ended before the answer did")
 
 
+async def test_an_answer_goes_on_when_the_worker_that_asked_for_it_dies(servers: Servers) -> None:
+    answer, killed = "", False
+    async with Parley(servers.up.url) as session:
+        await session.update(output_modalities=["text"])
+        await session.text("Tell me a long story about a dragon.")
+        await session.create_response()
+        async with asyncio.timeout(SPOKEN_S):
+            async for event in session.events():
+                if event.type == "response.output_text.delta":
+                    answer += event["delta"]
+                if len(answer) > 80 and not killed:
+                    worker = servers.up.child("workers.llm")
+                    assert worker is not None
+                    worker.kill()
+                    killed = True
+                if event.type == "response.done":
+                    break
+    assert killed
+    assert event["response"]["status"] in ("completed", "incomplete")
+    assert len(answer) > 200
+    assert answer.count(answer[:60]) == 1
+
+
 async def test_workers_load_no_model_of_their_own(servers: Servers) -> None:
     for stage in ("stt", "llm", "tts"):
         worker = servers.up.child(f"workers.{stage}")
