@@ -28,8 +28,8 @@ _CHUNK_S = 0.2
 # The best of Kokoro's voices, by its makers' own grades.
 _USUAL_VOICE = "af_heart"
 _SLOWEST, _FASTEST = 0.5, 2.0
-# Of the 510 phonemes that the model takes at once: 12 s of speech, after which it may be left.
-_LONGEST = 200
+# Of the 510 phonemes that the model takes at once: 7 s of speech, after which it may be left.
+_LONGEST = 120
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 # How long the model itself is silent there, and the library cuts off.
 _SENTENCE_PAUSE_S, _CLAUSE_PAUSE_S = 0.25, 0.1

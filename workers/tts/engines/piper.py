@@ -38,7 +38,7 @@ class PiperEngine:
 
     A voice is named as its model's file is, and speaks the language that its configuration states,
     with that language's phonemes. A model of several speakers is a voice for each of them:
-    `fr_FR-upmc-medium#jessica`. A medium voice takes about 100 MB of memory, once in a worker,
+    `fr_FR-upmc-medium#jessica`. A medium voice takes about 140 MB of memory, once in a worker,
     however many sessions it speaks to.
 
     Its loudness is the model's own. Piper's normalisation would scale every sentence to full
