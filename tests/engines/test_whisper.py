@@ -119,7 +119,13 @@ def test_what_is_doubtful(text: str, tokens: int, log_prob: float, doubtful: boo
 
 @pytest.mark.parametrize(
     ("name", "language"),
-    [("comptage", "fr"), ("conteo", "es"), ("contagem", "pt"), ("jishu", "zh")],
+    [
+        ("comptage", "fr"),
+        ("conteo", "es"),
+        ("contagem", "pt"),
+        ("jishu", "zh"),
+        ("kazoeru", "ja"),
+    ],
 )
 def test_the_language_is_heard(
     multilingual: SttEngine, samples: Sample, name: str, language: str
