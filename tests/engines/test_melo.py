@@ -101,9 +101,9 @@ def test_a_batch_speaks_as_one_phrase_alone(
     checkpoint = melo_model.Checkpoint(Path(engine.model.split(", ")[0]), 4)
     checkpoint.load("cpu")
     wanted = [("Yes, of course.", 0, 1.0), ("The weather is fine today.", 1, 1.5), ("No.", 2, 0.7)]
-    phrases = [checkpoint._read(*each) for each in wanted]
-    alone = [checkpoint._infer([phrase])[0] for phrase in phrases]
-    together = checkpoint._infer(phrases)
+    phrases = [checkpoint.read(*each) for each in wanted]
+    alone = [checkpoint.infer([phrase])[0] for phrase in phrases]
+    together = checkpoint.infer(phrases)
     assert [len(wave) for wave in together] == [len(wave) for wave in alone]
     for batched, single in zip(together, alone, strict=True):
         assert len(single) > 2 * TAIL
@@ -214,7 +214,7 @@ async def test_a_worker_speaks_a_job_and_fetches_nothing(
                     isinstance(m, AudioChunk) and m.final for m in await shown(pipe, session)
                 )
 
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(240):
                 while not await spoken():  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             chunks = [m for m in await shown(pipe, session) if isinstance(m, AudioChunk)]
@@ -245,7 +245,7 @@ async def test_a_worker_without_its_data_says_what_is_missing(
         proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), address)
         variables = {**proxies, "PARLEY_TTS_MODELS": checkpoints[0], variable: str(empty)}
         with worker(redis_url, log, **variables) as process:
-            code = await asyncio.to_thread(process.wait, 120)
+            code = await asyncio.to_thread(process.wait, 240)
     assert code == 1
     wanted = (
         f"MeloTTS reads EN with {missing}, which is not on this machine:"

@@ -98,15 +98,19 @@ class Checkpoint:
         self.sample_rate = self._config.data.sampling_rate
         self.size_bytes = self._file.stat().st_size
         self._ids = {symbol: number for number, symbol in enumerate(self._config.symbols)}
-        self._batches = Batches(self._infer, batch)
+        self._batches = Batches(self.infer, batch)
 
     def load(self, device: str) -> None:
         """Loads the weights and the front-end onto `device`, cpu or cuda."""
-        front_end, self._device = FRONT_ENDS[self.language], device
+        front_end = FRONT_ENDS[self.language]
         self._reader = import_meloplus(f"text.{front_end.reader}")
         self._features = import_meloplus(f"text.{front_end.features}")
         # It logs each start at length.
         logging.getLogger("jieba").setLevel(logging.WARNING)
+        self.load_model(device)
+
+    def load_model(self, device: str) -> None:
+        """Loads the weights alone: without a front-end it can `infer`, and not `speak`."""
         config, data = self._config, self._config.data
         model = import_meloplus("models").SynthesizerTrn(
             len(config.symbols),
@@ -121,13 +125,13 @@ class Checkpoint:
         model.load_state_dict(saved["model"])
         with redirect_stdout(io.StringIO()):  # which it says it does
             model.dec.remove_weight_norm()
-        self._model = model.eval().to(device)
+        self._device, self._model = device, model.eval().to(device)
 
     def speak(self, text: str, speaker: int, speed: float) -> Float32:
         """A piece of text, spoken: float32 (n,) at `sample_rate`; blocks."""
-        return self._batches.run(self._read(text, speaker, speed))
+        return self._batches.run(self.read(text, speaker, speed))
 
-    def _read(self, text: str, speaker: int, speed: float) -> Phrase:
+    def read(self, text: str, speaker: int, speed: float) -> Phrase:
         """What `get_text_for_tts_infer` of MeloTTS does; a phoneme it does not know is `UNK`."""
         name = FRONT_ENDS[self.language].name
         tables, unknown = import_meloplus("text.symbols"), self._ids["UNK"]
@@ -151,7 +155,9 @@ class Checkpoint:
         ids, tones, languages = map(torch.tensor, rows)
         return Phrase(ids, tones, languages, bert, speaker, speed)
 
-    def _infer(self, phrases: Sequence[Phrase]) -> list[Float32]:
+    def infer(self, phrases: Sequence[Phrase]) -> list[Float32]:
+        """The phrases, spoken in one batch: float32 (n,) each, at `sample_rate`."""
+
         def padded(name: str) -> torch.Tensor:
             rows = [getattr(phrase, name) for phrase in phrases]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._device)

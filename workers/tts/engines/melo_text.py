@@ -57,10 +57,12 @@ def pieces(text: str, language: str) -> list[str]:
     found: list[str] = []
     for sentence in _SENTENCE.split(readable):
         for part in _parts(sentence.strip(), longest):
-            if found and min(len(found[-1]), len(part)) < _SHORTEST:
+            if found and len(found[-1]) < _SHORTEST:
                 found[-1] = f"{found[-1]} {part}"
             else:
                 found.append(part)
+    if len(found) > 1 and len(found[-1]) < _SHORTEST:
+        found[-2:] = [" ".join(found[-2:])]
     return [piece for piece in found if any(character.isalnum() for character in piece)]
 
 
