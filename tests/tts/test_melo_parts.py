@@ -68,8 +68,8 @@ async def test_an_error_reaches_everyone_in_its_batch_and_nobody_else() -> None:
 def test_sentences_are_pieces_and_short_ones_ride_along() -> None:
     text = "Yes. It opens at 10:30, says Dr. Smith! Really? I am sure of that… No."
     assert pieces(text, "EN") == [
-        "Yes. It opens at 10:30, says Dr. Smith! Really?",
-        "I am sure of that… No.",
+        "Yes. It opens at 10:30, says Dr. Smith!",
+        "Really? I am sure of that… No.",
     ]
     assert pieces("你好。今天天气很不错，我们去公园吧！好。", "ZH") == [
         "你好. 今天天气很不错, 我们去公园吧! 好."

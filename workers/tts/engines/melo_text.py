@@ -35,7 +35,8 @@ _OTHERS = r"0-9.,!?;:'…¿¡%$€£&°\-"
 _UNREADABLE = {name: re.compile(rf"[^{found}{_OTHERS}]+") for name, found in _LETTERS.items()}
 # Their rules for numbers end at some length; nobody says longer ones as a number anyway.
 _LONG_NUMBER = re.compile(r"\d{10,}")
-_SENTENCE = re.compile(r"(?<=[.!?…;])\s+")
+# A full stop after a capital, or one and a small letter, ends an initial or a title: "Dr. Smith".
+_SENTENCE = re.compile(r"(?<=[.!?…;])(?<!\b[A-Z]\.)(?<!\b[A-Z][a-z]\.)\s+")
 _PAUSE = re.compile(r"(?<=[,:])\s+")
 # Alone, a word or two is spoken worse than along with its neighbour.
 _SHORTEST = 10
