@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from jsonschema_rs import Draft202012Validator
 from shared.messages import NamedTool, Tool
 from shared.settings import Settings
 from tests.engines.smollm2 import checkpoint, checkpoint_with
+from tests.support.chat_server import MODEL, llama_server
 from workers.llm.engines import (
     Call,
     Completion,
@@ -154,19 +156,23 @@ TORCH = (pytest.mark.torch_engine, pytest.mark.timeout(300))
 TRANSFORMERS = pytest.param("transformers", marks=TORCH)
 TRAINED_TRANSFORMERS = pytest.param("transformers trained", marks=TORCH)
 PLAIN = ["llama", TRANSFORMERS]
-TRAINED = ["llama trained", TRAINED_TRANSFORMERS]
+TRAINED = ["llama trained", "server trained", TRAINED_TRANSFORMERS]
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], LlmEngine]]:
     """Engines by name: the starter model, whose template knows no tools, or "trained", with one
-    that does."""
+    that does; at llama.cpp's server for "server"."""
     engines: dict[str, LlmEngine] = {}
+    servers = ExitStack()
 
     def make(name: str) -> LlmEngine:
         runtime, _, trained = name.partition(" ")
         if runtime == "llama":
             return LlamaEngine(Settings(llm_slots=2), chat_template=TEMPLATE if trained else "")
+        if runtime == "server":
+            url = servers.enter_context(llama_server(chat_template=TEMPLATE if trained else ""))
+            return create(Settings(llm_engine="openai", llm_url=url, llm_model=MODEL, llm_slots=2))
         folder = tmp_path_factory.mktemp("checkpoint")
         model = checkpoint_with(TEMPLATE, folder) if trained else checkpoint()
         return create(Settings(llm_engine="transformers", llm_model=model, llm_slots=2))
@@ -181,6 +187,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     yield start
     for engine in engines.values():
         engine.close()
+    servers.close()
 
 
 @pytest.fixture(params=PLAIN)
@@ -193,12 +200,12 @@ def trained(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine])
     return started(request.param)
 
 
-@pytest.fixture(params=[*PLAIN, *TRAINED])
+@pytest.fixture(params=[*PLAIN, "llama trained", TRAINED_TRANSFORMERS])
 def real(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine]) -> LlmEngine:
     return started(request.param)
 
 
-@pytest.fixture(params=[*PLAIN, *TRAINED, "instant", "paced"])
+@pytest.fixture(params=[*PLAIN, *TRAINED, "server", "instant", "paced"])
 def engine(request: pytest.FixtureRequest, started: Callable[[str], LlmEngine]) -> LlmEngine:
     if request.param in {"instant", "paced"}:
         return create(Settings(llm_engine=request.param, paced_token_ms=0))

@@ -7,10 +7,10 @@ import pytest
 
 from shared.messages import NamedTool, Tool
 from tests.engines.asking import answer, ask
-from tests.support.chat_server import call_part, chat_app, says, words
+from tests.support.chat_server import call_part, chat_app, says, usage, words
 from tests.support.chatting import asked, chatting
 from tests.support.http import Faulty, replies
-from workers.llm.engines import Call, Completion, Delta, LlmEngine, Prompt, PromptError
+from workers.llm.engines import Call, Completion, Delta, LlmEngine, Message, Prompt, PromptError
 from workers.llm.engines.remote import RemoteEngine
 
 CITY = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
@@ -84,8 +84,20 @@ async def test_no_tools_are_offered_where_none_may_be_called(
     engine: RemoteEngine, server: Faulty
 ) -> None:
     server.faults.append(says(words("Hello", "stop")))
-    await answer(engine, ask("Hi.", tools=(CLOCK,), choice="none"))
+    history = [
+        Message("user", "What time is it?"),
+        Message("assistant", "", calls=(Call("clock", "{}", call_id="a"),)),
+        Message("tool", "Noon.", name="clock", call_id="a"),
+        Message("user", "Thanks."),
+    ]
+    await answer(engine, Prompt(history, tools=(CLOCK,), choice="none"))
     assert not {"tools", "tool_choice"} & asked(server).keys()
+    # A model that sees calls and may make none would write some in words.
+    told = "What time is it?\nclock returned: Noon.\nThanks."
+    assert asked(server)["messages"] == [{"role": "user", "content": told}]
+    server.faults.append(says(words("Hello", "stop")))
+    await answer(engine, Prompt(history, tools=(CLOCK,)))
+    assert [m["role"] for m in asked(server)["messages"]] == ["user", "assistant", "tool", "user"]
 
 
 async def test_a_call_that_is_forced_is_asked_for_by_name(
@@ -125,6 +137,19 @@ async def test_a_call_that_a_server_does_not_force_is_asked_for_as_json(
     server.faults.append(says(words('{"city": "Rome"}', "stop")))
     await steps(engine, ask("Hi.", tools=(WEATHER,), choice="required"))
     assert len(server.posted) == 4
+
+
+async def test_choosing_a_tool_and_its_arguments_share_the_limit(
+    engine: RemoteEngine, server: Faulty
+) -> None:
+    prompt = ask("Hi.", tools=(CLOCK, WEATHER), choice="required", max_tokens=9)
+    refusal = replies(400, b"tool_choice is not supported")
+    chosen = words('{"function": "clock"}', "stop")
+    server.faults.extend([refusal, says(chosen, usage(9, 6)), says(words("{}", "stop"))])
+    assert (await steps(engine, prompt))[0] == [Call("clock", "{}")]
+    assert [asked(server, number)["max_tokens"] for number in (1, 2)] == [9, 3]
+    server.faults.append(says(words('{"func', "length")))
+    assert await steps(engine, prompt) == ([], Completion("length", 0, 9))
 
 
 @pytest.mark.parametrize("arguments", ["{}", '{"city": 1}', "It is cold."])

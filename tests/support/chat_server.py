@@ -23,11 +23,15 @@ MODEL = "smollm2-135m-instruct"
 
 
 @contextmanager
-def llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterator[str]:
-    """The base URL of llama.cpp's HTTP server with the starter model."""
+def llama_server(
+    slots: int = 2, context_tokens: int = 2_048, chat_template: str = ""
+) -> Iterator[str]:
+    """The base URL of llama.cpp's HTTP server with the starter model, whose chat template another
+    may replace."""
     (path,) = resolve(MODEL, Settings().models_dir).glob("*.gguf")
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
+    params.chat_template = chat_template
     params.n_parallel = slots
     params.n_ctx = slots * context_tokens
     params.kv_unified = params.fit_params = params.ui = False
@@ -41,7 +45,6 @@ def llama_server(slots: int = 2, context_tokens: int = 2_048) -> Iterator[str]:
     params.sampling.dry_multiplier = 0.8
     params.hostnames = ["127.0.0.1"]
     params.port = free_port()
-    params.endpoint_slots = True
     params.verbosity = 0
     server = xllamacpp.Server(params)
     try:

@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, AsyncStream
 
 from shared.messages import Tool
 from shared.remote import RemoteError, Server
-from workers.llm.engines import Call, Delta, Message, Prompt, PromptError, Step
+from workers.llm.engines import Call, Completion, Delta, Message, Prompt, PromptError, Step
 from workers.llm.engines.forced import validator
 from workers.llm.engines.remote_asking import (
     CONTINUE,
@@ -126,8 +126,11 @@ class Chat:
                 yield calls[0]
                 yield reading.completion
                 return
-        tool = await self._chosen(prompt, messages)
-        call, reading = await self._as_json(prompt, messages, tool)
+        tool, left = await self._chosen(prompt, messages)
+        if left <= 0:
+            yield Completion("length", 0, prompt.max_tokens)
+            return
+        call, reading = await self._as_json(replace(prompt, max_tokens=left), messages, tool)
         if not serves(call, reading):
             names = ", ".join(schemas)
             raise PromptError(f"tools: the model cannot be held to the parameters of {names}")
@@ -148,15 +151,19 @@ class Chat:
                 raise
         return reading
 
-    async def _chosen(self, prompt: Prompt, messages: Sequence[Message]) -> Tool:
-        if len(prompt.forced) == 1:
-            return prompt.forced[0]
+    async def _chosen(self, prompt: Prompt, messages: Sequence[Message]) -> tuple[Tool, int]:
+        """The tool to call, and how many tokens are left for its arguments."""
+        first, *others = prompt.forced
+        if not others:
+            return first, prompt.max_tokens
+        call, reading = await self._as_json(prompt, messages, chooses(prompt.forced))
+        if reading.finish == "length":
+            return first, 0
         by_name = {tool.name: tool for tool in prompt.forced}
-        call, _ = await self._as_json(prompt, messages, chooses(prompt.forced))
         name = msgspec.json.decode(call.arguments).get("function") if call.complete else None
         if name not in by_name:
             raise PromptError(f"tools: the model chose none of {', '.join(by_name)}")
-        return by_name[name]
+        return by_name[name], prompt.max_tokens - reading.completion.completion_tokens
 
     async def _as_json(
         self, prompt: Prompt, messages: Sequence[Message], tool: Tool

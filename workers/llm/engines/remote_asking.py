@@ -56,7 +56,7 @@ def request(
     """The body that asks for an answer to `messages`, streamed, else as `prompt` says."""
     as_json = bool(prompt.forced) and not dialect.binds
     goes_on = bool(prompt.prefix) and dialect.continues and not prompt.forced
-    told = [*messages]
+    told = [*messages] if prompt.offered else _without_calls(messages)
     if prompt.prefix:
         told.append(Message("assistant", prompt.prefix.rstrip()))
     if as_json:
@@ -152,6 +152,18 @@ def _format(tool: Tool) -> dict[str, Any]:
     notice of `tool_choice`."""
     schema = {"type": "object", **parameters(tool)}
     return {"type": "json_schema", "json_schema": {"name": "arguments", "schema": schema}}
+
+
+def _without_calls(messages: Sequence[Message]) -> list[Message]:
+    """What was said, and what functions returned: a model that sees calls and may make none writes
+    some in words. A system message would be refused by templates that have it first."""
+    plain = []
+    for message in messages:
+        if message.role == "tool":
+            plain.append(Message("user", f"{message.name} returned: {message.content}"))
+        elif message.content or not message.calls:
+            plain.append(replace(message, calls=()))
+    return plain
 
 
 def _joined(messages: Sequence[Message]) -> list[Message]:
