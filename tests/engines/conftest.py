@@ -14,7 +14,7 @@ from shared.settings import Settings
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-SOON_S = 30.0
+SOON_S = 60.0
 
 
 @pytest.fixture(scope="session")
