@@ -29,11 +29,12 @@ clients: $(VENV)/installed-test $(CLIENTS)/installed-light $(CLIENTS)/installed-
 	$(BIN)/pytest tests/clients -m "heavy_client or not heavy_client"
 
 # The engines whose packages are too large for every run or need an environment of their own.
-engines: $(ENGINES)/installed-torch $(ENGINES)/installed-melo
+engines: $(VENV)/installed-test $(ENGINES)/installed-torch $(ENGINES)/installed-melo
 	$(ENGINES)/torch/bin/parley models fetch
 	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS) kokoro-82m-ja
 	$(ENGINES)/torch/bin/pytest -m torch_engine
 	$(ENGINES)/melo/bin/pytest tests/engines/test_tts.py tests/engines/test_melo*.py -m melo_engine
+	$(BIN)/pytest tests/system/test_melo.py -m melo_engine
 
 # The images, built for the CPU and talked to, with docker, podman or buildah. Arguments that a build
 # needs on this machine go into PARLEY_IMAGES_BUILD_ARGS.

@@ -33,7 +33,7 @@ _PACKAGES_OF_ENGINE: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "transformers": ("gpu", [("torch", "torch"), ("transformers", "transformers")]),
     "piper": ("cpu", [("piper-tts", "piper")]),
     "kokoro": ("kokoro", [("kokoro-onnx", "kokoro_onnx")]),
-    "melo": ("", [("melo", "melo")]),
+    "melo": ("", [("meloplus", "meloplus")]),
 }
 _ENOUGH_MEMORY_GB = 2
 _ENOUGH_CORES = 2

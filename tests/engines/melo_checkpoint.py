@@ -182,3 +182,9 @@ def _make_nltk(folder: Path) -> None:
     tagger = PerceptronTagger(load=False)
     tagger.train([[("hello", "UH"), ("world", "NN"), ("walks", "VBZ")]])
     tagger.save_to_json(lang="eng", loc=str(folder / "taggers/averaged_perceptron_tagger_eng"))
+
+
+if __name__ == "__main__":
+    # For a Parley in another environment: what its TTS worker needs, as JSON.
+    variables = use_front_ends()
+    print(json.dumps({**variables, "PARLEY_TTS_MODELS": str(make(Path(sys.argv[1]), "EN"))}))
