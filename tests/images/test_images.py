@@ -98,7 +98,8 @@ def apart(engine: Engine, tmp_path: Path) -> Iterator[str]:
     broker, port = free_port(), free_port()
     server = "from cli.broker import find_server; print(find_server())"
     with ExitStack() as stack:
-        command = f'exec "$(python -c "{server}")" --port {broker} --requirepass {KEY}'
+        options = f"--port {broker} --requirepass {KEY} --save ''"
+        command = f'exec "$(python -c "{server}")" {options}'
         variables = {"PARLEY_REDIS_URL": f"redis://:{KEY}@127.0.0.1:{broker}/0"}
 
         def start(target: str, **more: str) -> Container:
