@@ -100,19 +100,21 @@ def main() -> None:
         checkpoint.load_model(asked.device)
         taken = time.perf_counter() - started
     grown = (process.memory_info().rss - before) / 1e6
+    checkpoint.infer([phrase(0)])
     print(f"{asked.device}, {asked.threads} threads: loaded in {taken:.1f} s, {grown:.0f} MB")
     for size in asked.batches:
         batch = [phrase(number) for number in range(size)]
-        checkpoint.infer(batch)
-        times = []
+        times, worked = [], time.process_time()
         for _ in range(asked.times):
             started = time.perf_counter()
             waves = checkpoint.infer(batch)
             times.append(time.perf_counter() - started)
+        worked = (time.process_time() - worked) / asked.times
         seconds = sum(map(len, waves)) / checkpoint.sample_rate
         print(
             f"batch of {size}: {min(times):.2f} s for {seconds:.1f} s of audio,"
             f" real-time factor {min(times) / seconds:.2f},"
+            f" {worked / seconds:.2f} s of processor time a second,"
             f" {process.memory_info().rss / 1e6:.0f} MB in the process"
         )
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import nltk
-from huggingface_hub import list_repo_files, snapshot_download
+from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.constants import HF_HUB_CACHE
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -30,7 +30,7 @@ def fetch(language: str, nltk_data: str) -> None:
     front_end = FRONT_ENDS[language]
     for name in front_end.tokenizers:
         snapshot_download(name, allow_patterns=_TOKENIZER)
-    there = list_repo_files(front_end.bert)
+    there = [file.rfilename for file in model_info(front_end.bert).siblings or ()]
     weights = next((file for file in WEIGHTS if file in there), None)
     if weights is None:
         raise RuntimeError(f"{front_end.bert} must have one of {', '.join(WEIGHTS)}")
