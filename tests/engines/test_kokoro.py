@@ -69,6 +69,30 @@ def test_what_it_says_is_understood(kokoro: TtsEngine) -> None:
         assert words in heard.text, heard.text
 
 
+def test_a_voices_name_decides_which_language_it_speaks(tmp_path: Path) -> None:
+    """A style is a manner of speaking, whatever the language: one does for all of them here."""
+    [model], [voices] = (resolve(MODEL).glob(kind) for kind in ("*.onnx", "voices*"))
+    style = np.load(voices)["jf_alpha"]
+    names = ("af_bella", "af_heart", "ef_dora", "zf_xiaoni")
+    np.savez(tmp_path / "voices.npz", **dict.fromkeys(names, style))
+    (tmp_path / "model.onnx").symlink_to(model)
+    engine = create(settings(tmp_path))
+    engine.load()
+    heart, bella, *others = engine.voices
+    assert [heart, bella] == [Voice("af_heart", "en"), Voice("af_bella", "en")]
+    assert others == [Voice("ef_dora", "es"), Voice("zf_xiaoni", "zh")]
+    ear = create_stt(Settings(stt_engine="whisper", stt_model="whisper-base"))
+    ear.load()
+    for voice, text, words in (
+        (heart, "I would like to book a table for two people.", "book a table for two"),
+        (others[0], "Me gustaría reservar una mesa para dos personas.", "mesa para dos personas"),
+        (others[1], "你好，今天天气很好。", "你好今天"),
+    ):
+        spoken = [*engine.synthesize(Speech(text, voice.name, 1.0, 16_000))]
+        [heard] = ear.transcribe([Utterance(np.concatenate(spoken), voice.language)])
+        assert words in heard.text, heard.text
+
+
 def test_it_is_neither_faint_nor_clipped_and_pauses_after_a_sentence(kokoro: TtsEngine) -> None:
     audio = say(kokoro, JAPANESE).astype(np.float64) / 32_768
     assert 0.1 < np.abs(audio).max() < 1

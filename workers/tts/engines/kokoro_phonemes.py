@@ -31,6 +31,10 @@ _ESPEAK = {
 
 Phonemiser = Callable[[str], str]
 
+# It warns of every text in which espeak joins two words, as it does with "of the".
+_WORDS_JOINED = logging.getLogger(f"{__name__}.espeak")
+_WORDS_JOINED.setLevel(logging.ERROR)
+
 
 def phonemiser(letter: str) -> Phonemiser:
     """What makes phonemes of text for voices whose names begin with `letter`; not thread-safe.
@@ -58,7 +62,11 @@ def phonemiser(letter: str) -> Phonemiser:
 def _espeak(language: str) -> Phonemiser:
     # A foreign word's flags, "(en)", would be spoken.
     backend = EspeakBackend(
-        language, preserve_punctuation=True, with_stress=True, language_switch="remove-flags"
+        language,
+        preserve_punctuation=True,
+        with_stress=True,
+        language_switch="remove-flags",
+        logger=_WORDS_JOINED,
     )
     return lambda text: " ".join("".join(backend.phonemize([text])).split())
 
