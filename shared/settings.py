@@ -276,9 +276,12 @@ class Settings(BaseSettings):
         for name, path in (("CERT", self.tls_cert), ("KEY", self.tls_key)):
             if path is not None and not os.access(path, os.R_OK):
                 return f"PARLEY_TLS_{name}: {str(path)!r} cannot be read"
-        shares = sum(self.gpu_memory_fraction(stage) for stage in STAGES)
+        shares = sum(self.workers(stage) * self.gpu_memory_fraction(stage) for stage in STAGES)
         if self.on_gpu and shares > 1:
-            return f"PARLEY_*_GPU_MEMORY_FRACTION make {shares:g} of the GPU's memory: at most 1"
+            return (
+                f"PARLEY_*_GPU_MEMORY_FRACTION, times each stage's workers, make {shares:g} of the"
+                " GPU's memory: at most 1"
+            )
         return None
 
     @property
