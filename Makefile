@@ -40,7 +40,7 @@ engines: $(VENV)/installed-test $(ENGINES)/installed-torch $(ENGINES)/installed-
 # needs on this machine go into PARLEY_IMAGES_BUILD_ARGS.
 images-test: $(VENV)/installed-test
 	$(BIN)/parley models fetch whisper-base
-	$(BIN)/pytest tests/images -m "images or not images"
+	$(BIN)/pytest -s tests/images -m "images or not images"
 
 # Everything is killed, stopped and cut while people talk: at least 500 faults over 2,000 turns.
 chaos: $(VENV)/installed-cpu

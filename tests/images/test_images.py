@@ -6,7 +6,6 @@ It takes a container engine and builds every target, so plain pytest leaves it o
 import asyncio
 import base64
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -64,11 +63,6 @@ def tag(target: str) -> str:
     return f"parley-images-test-{target}"
 
 
-def say(sentence: str) -> None:
-    """For whoever runs the tests: pytest keeps what is printed otherwise."""
-    print(sentence, file=sys.__stdout__, flush=True)
-
-
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The engine, which has built every target."""
@@ -79,7 +73,7 @@ def engine() -> Engine:
         found.build(target, tag(target), **models)
         took_s = time.monotonic() - started
         size_mb = found.size_bytes(tag(target)) / 1e6
-        say(f"\n{target:<11} {size_mb:6.0f} MB, built in {took_s:.0f} s")
+        print(f"\n{target:<11} {size_mb:6.0f} MB, built in {took_s:.0f} s")
     return found
 
 
@@ -113,7 +107,7 @@ def apart(engine: Engine, tmp_path: Path) -> Iterator[str]:
         workers: dict[str, Container] = {stage: start(stage) for stage in STAGES}
         gateway = start("gateway", PARLEY_PORT=str(port), PARLEY_API_KEYS=KEYS)
         gateway.until_answers(f"http://127.0.0.1:{port}/ready")
-        say(f"\nfive containers ready after {time.monotonic() - started:.1f} s")
+        print(f"\nfive containers ready after {time.monotonic() - started:.1f} s")
         everything = {**workers, "gateway": gateway}
         for target, container in everything.items():
             assert container.run("python", "-P", "-m", "cli.health", target) == 0
@@ -131,7 +125,7 @@ async def hold_a_conversation(url: str) -> None:
     turns = [await ask(url, name, KEY) for name in QUESTIONS]
     for turn, asked in zip(turns, QUESTIONS.values(), strict=True):
         assert word_error_rate(asked, turn.heard) <= 0.10
-        say(f"{turn.heard!r} was answered: {turn.answer.strip()!r}")
+        print(f"{turn.heard!r} was answered: {turn.answer.strip()!r}")
     spoken = [understood(turn.samples, 24_000) for turn in turns]
     assert word_error_rate([turn.answer for turn in turns], spoken) <= 0.25
 
@@ -144,7 +138,7 @@ def together(engine: Engine, tmp_path: Path) -> Iterator[tuple[Container, int]]:
     started = time.monotonic()
     with running(engine, tag("all-in-one"), tmp_path / "all.log", **variables) as container:
         container.until_answers(f"http://127.0.0.1:{port}/ready")
-        say(f"\nall-in-one ready after {time.monotonic() - started:.1f} s")
+        print(f"\nall-in-one ready after {time.monotonic() - started:.1f} s")
         yield container, port
 
 
