@@ -57,9 +57,11 @@ class MeloEngine:
         """
         melo_data.stay_offline()
         settings = self._settings
+        # On a CPU a batch takes as long as its phrases one by one (bench/melo.py: 1.1 s of processor
+        # time a second of speech, alone and four together), and the first waits for the last.
+        batch = settings.tts_slots if settings.on_gpu else 1
         found = [
-            Checkpoint(resolve(name, settings.models_dir), settings.tts_slots)
-            for name in settings.speech_models
+            Checkpoint(resolve(name, settings.models_dir), batch) for name in settings.speech_models
         ]
         size = sum(checkpoint.size_bytes for checkpoint in found)
         size += melo_data.check({checkpoint.language for checkpoint in found})
