@@ -203,14 +203,15 @@ export class Parley {
         waitMs = lost.retryAfterMs;
       });
       if (connection) {
-        if (this.state === RESUMING) this._use(connection);
-        else connection.close();
-        return;
+        if (this.state !== RESUMING) return connection.close();
+        return this._use(connection);
       }
       refused = (await isReady(this._url)) ? refused + 1 : 0;
-      if (refused === MOST_REFUSALS || performance.now() > until) {
-        this._end(new Ended('The connection broke, and the conversation could not be resumed.'));
-        return;
+      if (refused === MOST_REFUSALS) {
+        return this._end(new Ended('The connection broke, and the server has let the session go.'));
+      }
+      if (performance.now() > until) {
+        return this._end(new Ended('The connection broke, and could not be made anew in time.'));
       }
     }
   }

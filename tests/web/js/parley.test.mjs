@@ -135,7 +135,7 @@ test('it gives up where a server that is ready refuses it', async () => {
   dialled.waiting = (each) => setImmediate(() => each.end(1006));
   socket.end(1006);
   await over;
-  assert.match(parley.problem, /could not be resumed/);
+  assert.match(parley.problem, /let the session go/);
 });
 
 test('a server that claims too much ends it', async () => {
