@@ -32,7 +32,11 @@ _LIST = """
 import json, psutil, sys
 root = psutil.Process(int(sys.argv[1]))
 for each in [root, *root.children(recursive=True)]:
-    print(json.dumps([each.pid, each.status(), each.cmdline()]))
+    try:
+        said = each.as_dict(["pid", "status", "cmdline"])
+    except psutil.NoSuchProcess:
+        continue
+    print(json.dumps([said["pid"], said["status"], said["cmdline"] or []]))
 """
 
 
