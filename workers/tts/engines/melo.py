@@ -57,8 +57,9 @@ class MeloEngine:
         """
         melo_data.stay_offline()
         settings = self._settings
-        # On a CPU a batch takes as long as its phrases one by one (bench/melo.py: 1.1 s of processor
-        # time a second of speech, alone and four together), and the first waits for the last.
+        # On a CPU a batch takes as long as its phrases one by one (bench/melo.py: 1.1 s of
+        # processor time a second of speech, alone or four together): the first would wait for
+        # the last.
         batch = settings.tts_slots if settings.on_gpu else 1
         found = [
             Checkpoint(resolve(name, settings.models_dir), batch) for name in settings.speech_models
