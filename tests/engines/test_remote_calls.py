@@ -139,6 +139,15 @@ async def test_a_call_that_a_server_does_not_force_is_asked_for_as_json(
     assert len(server.posted) == 4
 
 
+async def test_a_forced_call_that_is_cut_before_its_name_is_not_asked_for_again(
+    engine: RemoteEngine, server: Faulty
+) -> None:
+    server.faults.append(says(words("<think>Rome"), words("", "length"), usage(9, 16)))
+    forced = ask("Hi.", tools=(WEATHER,), choice="required")
+    assert await steps(engine, forced) == ([], Completion("length", 9, 16))
+    assert len(server.posted) == 1
+
+
 async def test_choosing_a_tool_and_its_arguments_share_the_limit(
     engine: RemoteEngine, server: Faulty
 ) -> None:

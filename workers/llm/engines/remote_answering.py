@@ -122,8 +122,9 @@ class Chat:
         if self.dialect.binds:
             reading = await self._tried(prompt, messages)
             calls = [call for call in reading.calls if call.name in schemas]
-            if calls and serves(calls[0], reading):
-                yield calls[0]
+            if reading.finish == "length" or (calls and serves(calls[0], reading)):
+                for call in calls[:1]:
+                    yield call
                 yield reading.completion
                 return
         tool, left = await self._chosen(prompt, messages)
