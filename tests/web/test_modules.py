@@ -24,7 +24,7 @@ def node(*arguments: str | Path) -> str:
 
 @pytest.mark.parametrize("tests", sorted(_JS.glob("*.test.mjs")), ids=lambda path: path.stem)
 def test_module(tests: Path) -> None:
-    node("--test", tests)
+    node("--test", "--test-timeout=30000", tests)
 
 
 def test_a_session_without_the_page(tmp_path: Path) -> None:
