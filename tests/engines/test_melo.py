@@ -80,7 +80,7 @@ def test_each_language_is_read_and_spoken(engine: TtsEngine, voice: str) -> None
 def test_what_is_of_another_script_is_left_out(engine: TtsEngine, voice: str) -> None:
     others = "".join(text for name, text in TEXTS.items() if name != voice)
     odd = "# ## [UNK] $€% 9999999999999999999 1,000 \u0301ß龘々ㄱ" + others
-    assert say(engine, odd * 4, voice).any()
+    assert say(engine, odd, voice).any()
     assert not len(say(engine, "яблоко", voice))
 
 
