@@ -8,12 +8,17 @@ is forced on every model, by a grammar.
 """
 
 import asyncio
+import logging
 import queue
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from transformers import AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import (
+    disable_default_handler,
+    disable_progress_bar,
+    enable_propagation,
+)
 
 from shared.models import resolve
 from shared.registry import loaded
@@ -57,7 +62,7 @@ class TransformersEngine:
         self._loaded: _Loaded | None = None
 
     def load(self) -> None:
-        disable_progress_bar()  # which is for terminals
+        _log_as_others_do()
         folder = resolve(self.model, self._settings.models_dir)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = load_model(self.model, folder, self._settings)
@@ -124,6 +129,17 @@ class TransformersEngine:
         output = outputs.get()
         if isinstance(output, Exception):
             raise output
+
+
+def _log_as_others_do() -> None:
+    """Takes away the library's own ways to a terminal, of which continuous batching has another."""
+    disable_progress_bar()
+    disable_default_handler()
+    enable_propagation()
+    batching = logging.getLogger("ContinuousBatchingLogger")
+    batching.handlers.clear()
+    batching.propagate = True
+    batching.setLevel(logging.WARNING)
 
 
 def _asked(chat: Chat, prompt: Prompt) -> _Asked:
