@@ -110,7 +110,7 @@ def test_the_doctor_names_what_the_gpu_profile_lacks(free_port: str, tmp_path: P
     assert done.returncode == 1
     assert (
         verdicts(done.stdout).items()
-        >= {"gpu": "fail", "llm: transformers": "fail", "tts: melo": "fail"}.items()
+        >= {"gpu": "fail", "llm: transformers": "fail", "tts: meloplus": "fail"}.items()
     )
     assert "pip install 'parley[gpu]'" in done.stdout
 

@@ -67,7 +67,7 @@ class LlamaEngine:
 
     def close(self) -> None:
         for decoding in list(self._decodings):
-            decoding.abort(RuntimeError("the llama engine was closed"))
+            decoding.abort(_closed())
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._model = self._threads = None
@@ -76,8 +76,12 @@ class LlamaEngine:
         model, threads = loaded(self._model, self.name), loaded(self._threads, self.name)
         decoding = Decoding(model, prompt)
         self._decodings.add(decoding)
-        # As many threads as slots: what has no slot yet waits here, where it can be cancelled.
-        future = threads.submit(decoding.run)
+        try:
+            # As many threads as slots: what has no slot yet waits here, where it can be cancelled.
+            future = threads.submit(decoding.run)
+        except RuntimeError as error:  # they were shut down in this moment
+            self._decodings.discard(decoding)
+            raise _closed() from error
         try:
             while True:
                 item = await decoding.items.get()
@@ -90,6 +94,10 @@ class LlamaEngine:
             decoding.cancel()
             future.cancel()
             self._decodings.discard(decoding)
+
+
+def _closed() -> RuntimeError:
+    return RuntimeError("the llama engine was closed")
 
 
 def _knows_tools(server: xllamacpp.Server, messages: list[Message]) -> bool:
