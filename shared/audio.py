@@ -18,6 +18,9 @@ Int16 = NDArray[np.int16]
 Int32 = NDArray[np.int32]
 Float32 = NDArray[np.float32]
 
+_SCALE = np.float32(32768)
+_LOWEST, _HIGHEST = np.float32(-32768), np.float32(32767)
+
 
 class AudioError(ValueError):
     """Audio that is not what it claims to be; the message says what was expected."""
@@ -39,13 +42,17 @@ def pcm16(data: bytes | bytearray | memoryview) -> Int16:
 
 def to_float32(samples: Int16) -> Float32:
     """int16 (n,) to float32 (n,) in [-1, 1): divided by 32768, exact."""
-    return samples.astype(np.float32) / np.float32(32768)
+    scaled = samples.astype(np.float32)
+    scaled /= _SCALE
+    return scaled
 
 
 def to_int16(samples: Float32) -> Int16:
     """float32 (n,) to int16 (n,): times 32768, rounded to nearest, clipped outside [-1, 1)."""
-    scaled: Float32 = np.rint(samples * np.float32(32768))
-    return scaled.clip(-32768, 32767).astype(np.int16)
+    # in place, by bounds of the same type: every frame of every session comes through here
+    scaled = samples * _SCALE
+    np.rint(scaled, out=scaled)
+    return scaled.clip(_LOWEST, _HIGHEST, out=scaled).astype(np.int16)
 
 
 class Resampler:

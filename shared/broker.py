@@ -40,6 +40,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from shared.metrics.process import BROKER_PIPELINE, BROKER_RETRIES, BROKER_ROUND_TRIP
 from shared.scripts import SCRIPTS
 
 Argument = str | bytes | int | float
@@ -51,12 +52,14 @@ UNREACHABLE = (BrokerConnectionError, BrokerTimeoutError, ReadOnlyError)
 
 # What a broker says while it takes no writes, though it may later.
 _REFUSALS = re.compile(r"(?:^|-)(?:MISCONF|NOREPLICAS|MASTERDOWN|BUSY|UNBLOCKED) ")
+# What uvloop says, in a RuntimeError, of a connection that breaks between two steps of a command.
+_BROKEN = "the handler is closed"
 # Redis 6.2 reports what went wrong in a script inside another message.
 _WRAPPED = {" -OOM ": OutOfMemoryError, " -READONLY ": ReadOnlyError}
 
 BLOCK_MS = 2_000
-# How long a connection may be silent before another is made. Far above every BLOCK, so that a
-# reader is not taken for one whose broker is gone.
+# How long a broker may be silent before it is asked on another connection. Far above every BLOCK,
+# so that a reader is not taken for one whose broker is gone.
 _TIMEOUT_S = 8
 _SENTINEL_TIMEOUT_S = 2
 _SENTINEL_PORT = 26379
@@ -72,16 +75,18 @@ log = logging.getLogger(__name__)
 
 
 def connect(url: str) -> Redis:
-    """A client for the broker at `url`, whose reads may wait `BLOCK_MS`.
+    """A client for the broker at `url`, to be used through `Pipe`, `answer` or `published`.
 
     It tries each command once: trying again is for `Pipe` and `persist`, since a client of
-    sentinels asks for the master only when it connects anew.
+    sentinels asks for the master only when it connects anew. It waits for a reply as long as it
+    takes, as its own time limit is `asyncio.wait_for`: in Python 3.11, who is cancelled just when
+    a command has been sent would not notice, and never end.
 
     Raises:
         ValueError: the address cannot be understood.
     """
     options: dict[str, Any] = {
-        "socket_timeout": _TIMEOUT_S,
+        "socket_timeout": None,
         "socket_connect_timeout": _TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
@@ -125,12 +130,27 @@ def _passes(error: BaseException) -> bool:
         return False
     if isinstance(error, (*UNREACHABLE, OutOfMemoryError)):
         return True
+    if isinstance(error, RuntimeError):
+        return str(error).endswith(_BROKEN)
     return isinstance(error, ResponseError) and _REFUSALS.search(str(error)) is not None
 
 
 def _passes_soon(error: BaseException) -> bool:
     """Whether it is worth while to let somebody wait for it."""
     return _passes(error) and not isinstance(error, OutOfMemoryError)
+
+
+async def answer(reply: Awaitable[T]) -> T:
+    """The reply to a command that waits `BLOCK_MS` at most.
+
+    Raises:
+        redis.TimeoutError: the broker has been silent for much longer.
+    """
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            return await reply
+    except TimeoutError as error:
+        raise BrokerTimeoutError("the broker has fallen silent") from error
 
 
 class _Complaints:
@@ -140,6 +160,7 @@ class _Complaints:
         self._quiet_until_s = 0.0
 
     def __call__(self, attempt: RetryCallState) -> None:
+        BROKER_RETRIES.inc()
         now_s = time.monotonic()
         if now_s >= self._quiet_until_s and attempt.outcome is not None:
             problem = textwrap.shorten(str(attempt.outcome.exception()), 200)
@@ -157,13 +178,17 @@ async def persist(
 
     `after` is called before each further attempt. Every other error is raised.
     """
-
-    def before(attempt: RetryCallState) -> None:
-        if attempt.attempt_number > 1:
-            after()
-
+    try:
+        # the first attempt alone, as to prepare for others costs more than a write does
+        return await work()
+    except Exception as error:
+        if not _passes(error):
+            raise
     return await AsyncRetrying(
-        retry=retry_if_exception(_passes), wait=_BACK_OFF, before=before, before_sleep=_complain
+        retry=retry_if_exception(_passes),
+        wait=_BACK_OFF,
+        before=lambda _: after(),
+        before_sleep=_complain,
     )(_run, work)
 
 
@@ -209,7 +234,8 @@ class Pipe:
     async def __aexit__(self, *_: object) -> None:
         if self._flusher is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._flusher, _PARTING_S)
+                async with asyncio.timeout(_PARTING_S):
+                    await self._flusher
         await self.redis.aclose()
 
     async def command(self, *arguments: Argument) -> Result:
@@ -220,7 +246,7 @@ class Pipe:
         """
         try:
             return await self._reply(arguments)
-        except RedisError as error:
+        except (RedisError, RuntimeError) as error:
             if not (_passes(error) if self._patient else _passes_soon(error)):
                 raise
         again = persist if self._patient else _insist
@@ -255,8 +281,10 @@ class Pipe:
         pipeline = self.redis.pipeline(transaction=False)
         for arguments, _ in batch:
             pipeline.execute_command(*arguments)
+        BROKER_PIPELINE.observe(len(batch))
         try:
-            replies = await pipeline.execute(raise_on_error=False)
+            with BROKER_ROUND_TRIP.time():
+                replies = await answer(pipeline.execute(raise_on_error=False))
         except Exception as error:
             # whoever waits for a reply gets it
             replies = [error] * len(batch)
@@ -293,7 +321,7 @@ async def published(redis: Redis, channels: Iterable[str]) -> AsyncGenerator[dic
         redis.ConnectionError: the broker is away, or has been silent when asked.
     """
     async with redis.pubsub() as subscription:
-        await subscription.subscribe(*channels)
+        await answer(subscription.subscribe(*channels))
         asked = False
         while True:
             message = await subscription.get_message(timeout=BLOCK_MS / 1000)
@@ -305,7 +333,7 @@ async def published(redis: Redis, channels: Iterable[str]) -> AsyncGenerator[dic
                 # a connection to a machine that vanished looks like one on which nothing is said
                 raise BrokerConnectionError("the broker has fallen silent")
             else:
-                await subscription.ping()
+                await answer(subscription.ping())
                 asked = True
 
 

@@ -13,11 +13,12 @@ from itertools import chain
 import msgspec
 
 from shared.broker import Pipe
+from shared.footprint import Footprint
 from shared.keys import WORKERS
 
 INTERVAL_S = 0.5
 _ALIVE_MS = 4_000
-_FORGET_MS = 15_000
+FORGET_MS = 15_000
 
 
 class Offers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,7 +32,12 @@ class Offers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker says of itself. On the wire it says only what differs from nothing."""
+    """What a worker says of itself. On the wire it says only what differs from nothing.
+
+    `queue_delay_ms` is how long its stage's work waits before it begins, and `busy` how many of its
+    slots were at work on average, both of the last ten seconds (`shared.queueing`); for VAD, which
+    has no slots, the delay is that with which audio is heard.
+    """
 
     worker_id: str
     stage: str
@@ -40,7 +46,10 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     device: str = "cpu"
     load: int = 0
     slots: int = 0
+    queue_delay_ms: int = 0
+    busy: float = 0.0
     offers: Offers = Offers()
+    footprint: Footprint = Footprint()
     host: str = msgspec.field(default_factory=socket.gethostname)
     pid: int = msgspec.field(default_factory=os.getpid)
 
@@ -48,12 +57,12 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 async def sign_in(pipe: Pipe, info: WorkerInfo) -> None:
     """Notes that the worker is alive."""
     description = msgspec.json.encode(info)
-    await pipe.script("heartbeat", [WORKERS], [0, "", "", info.worker_id, description, _FORGET_MS])
+    await pipe.script("heartbeat", [WORKERS], [0, "", "", info.worker_id, description, FORGET_MS])
 
 
 async def sign_off(pipe: Pipe, worker_id: str) -> None:
     """Takes the worker off the list at once."""
-    await pipe.script("heartbeat", [WORKERS], [0, "", "", worker_id, "", _FORGET_MS])
+    await pipe.script("heartbeat", [WORKERS], [0, "", "", worker_id, "", FORGET_MS])
 
 
 async def keep_signing_in(pipe: Pipe, describe: Callable[[], WorkerInfo]) -> None:
@@ -89,16 +98,18 @@ class Heartbeat:
 
 async def living(pipe: Pipe, within_ms: int = _ALIVE_MS) -> list[WorkerInfo]:
     """The workers that signed in within the last four seconds, or as said."""
+    described = await alive(pipe, WORKERS, within_ms)
+    return [msgspec.json.decode(info, type=WorkerInfo) for info in described]
+
+
+async def alive(pipe: Pipe, key: str, within_ms: int = _ALIVE_MS) -> list[bytes]:
+    """How those describe themselves that signed in at `key` within the last four seconds."""
     rows, (seconds, micros) = await asyncio.gather(
-        pipe.command("HGETALL", WORKERS), pipe.command("TIME")
+        pipe.command("HGETALL", key), pipe.command("TIME")
     )
     now_ms = int(seconds) * 1000 + int(micros) // 1000
-    workers = []
-    for value in rows[1::2]:
-        seen_ms, _, description = value.partition(b" ")
-        if now_ms - int(seen_ms) <= within_ms:
-            workers.append(msgspec.json.decode(description, type=WorkerInfo))
-    return workers
+    stamped = [value.partition(b" ") for value in rows[1::2]]
+    return [described for seen_ms, _, described in stamped if now_ms - int(seen_ms) <= within_ms]
 
 
 async def offered(pipe: Pipe) -> Offers:

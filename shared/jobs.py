@@ -14,26 +14,22 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from shared.broker import BLOCK_MS, Pipe, persist, stream_entries
-from shared.keys import Keyspace, SessionKeys, Shard
+from shared.broker import BLOCK_MS, Pipe, answer, persist, stream_entries
+from shared.ids import now_ms
+from shared.job import Job, Withdrawn
+from shared.keys import Keyspace, Shard
 from shared.leases import LEASE_MS, ROUND_S, Standstill
-from shared.messages import (
-    AnyItem,
-    Item,
-    JobMessage,
-    MessageError,
-    OutMessage,
-    TtsJob,
-    decode,
-)
+from shared.logs import concerning
+from shared.messages import JobMessage, MessageError, OutMessage, decode
+from shared.metrics.work import MeasuredJobs, Outcome
+from shared.queueing import Queueing
 from shared.scripts import jobs as scripts
-from shared.scripts.jobs import Delivery, Emission, NewResponse, Ownership, Progress
+from shared.scripts.jobs import Delivery, Ownership
 from shared.slots import Slots
 
 ATTEMPTS = 3
@@ -44,81 +40,6 @@ _HAND_ON_S = 1
 _WAKE_S = 1
 
 log = logging.getLogger(__name__)
-
-
-class Withdrawn(Exception):
-    """The job is not this worker's to go on with: it was taken over, cancelled, or its session
-    ended. A handler lets it pass."""
-
-
-class ResponseDiffers(Exception):
-    """The broker lost text that this worker emitted: whoever takes the job goes on from what is
-    there."""
-
-
-@dataclass(slots=True)
-class Job:
-    """A job in its owner's hands."""
-
-    pipe: Pipe
-    owner: Ownership
-    session: SessionKeys
-    message: JobMessage | MessageError
-    payload: bytes
-    attempt: int
-    begun: bool = False
-    withdrawn: bool = False
-
-    async def emit(
-        self,
-        messages: Sequence[OutMessage],
-        *,
-        jobs: Sequence[TtsJob] = (),
-        progress: Progress | None = None,
-        begins: Sequence[AnyItem] = (),
-    ) -> None:
-        """Emits part of the work of a response; `begins` as in `Emission`.
-
-        Raises:
-            Withdrawn: nothing was emitted and the handler must stop.
-            ResponseDiffers: nothing was emitted and the job must be begun again.
-        """
-        emission = Emission(self.session, self._response_id, messages, jobs, progress, begins)
-        status = await scripts.emit(self.pipe, self.owner, emission)
-        if status == "differs":
-            raise ResponseDiffers
-        if status != "ok":
-            raise Withdrawn
-
-    async def finish(
-        self,
-        messages: Sequence[OutMessage] = (),
-        *,
-        jobs: Sequence[TtsJob] = (),
-        progress: Progress | None = None,
-        begins: Sequence[AnyItem] = (),
-        item: AnyItem | None = None,
-    ) -> None:
-        """Emits the last of the work of a response and acknowledges the job.
-
-        Raises:
-            ResponseDiffers: nothing was emitted and the job must be begun again.
-        """
-        emission = Emission(self.session, self._response_id, messages, jobs, progress, begins, item)
-        if await scripts.finish(self.pipe, self.owner, emission) == "differs":
-            raise ResponseDiffers
-
-    async def finish_turn(
-        self, messages: Sequence[OutMessage], item: Item, respond: NewResponse | None
-    ) -> None:
-        """Ends a transcription and, with `respond`, begins the answer."""
-        await scripts.finish_turn(
-            self.pipe, self.owner, self.session, messages=messages, item=item, respond=respond
-        )
-
-    @property
-    def _response_id(self) -> str:
-        return getattr(self.message, "response_id", "none")
 
 
 class JobStage(Protocol):
@@ -136,7 +57,7 @@ class JobStage(Protocol):
         ...
 
     async def handle(self, job: Job) -> None:
-        """Does the job and finishes it; raises what went wrong."""
+        """Does the job and finishes it; raises what went wrong. Says when its engine starts."""
         ...
 
     def failure(self, message: JobMessage, problem: str) -> OutMessage:
@@ -165,6 +86,7 @@ class JobConsumer:
     ) -> None:
         self.stage = stage
         self.shard = shard
+        self.queueing = Queueing(at_once=stage.slots)
         self._keyspace = keyspace
         self._pipe = pipe
         self._reader = reader
@@ -174,6 +96,7 @@ class JobConsumer:
         self._stream = shard.jobs(stage.name)
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
         self._standstill = Standstill()
+        self._measured = MeasuredJobs(stage.name)
         self._orphaned = False
         self._reader_id = 0
         self._stopping = False
@@ -215,7 +138,7 @@ class JobConsumer:
     # --- taking jobs ---
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
-        self._reader_id = await self._reader.client_id()
+        self._reader_id = await answer(self._reader.client_id())
         while not self._stopping:
             if self._orphaned or not self._slots.free:
                 await self._slots.changed()
@@ -225,8 +148,10 @@ class JobConsumer:
 
     async def _fetch(self, count: int) -> list[Delivery]:
         try:
-            reply = await self._reader.xreadgroup(
-                self.stage.name, self._consumer, {self._stream: ">"}, count=count, block=BLOCK_MS
+            reply = await answer(
+                self._reader.xreadgroup(
+                    self.stage.name, self._consumer, {self._stream: ">"}, count, BLOCK_MS
+                )
             )
         except ResponseError as error:
             await self._mend(error)
@@ -240,7 +165,7 @@ class JobConsumer:
     async def _keep(self, tasks: asyncio.TaskGroup) -> None:
         """Renews the leases of what runs and takes over what others left, round after round."""
         for number in itertools.count(1):
-            await self._renew()
+            await asyncio.gather(self._renew(), self._look())
             try:
                 await self._take_over(tasks)
                 if number % _REAP_EVERY == 0:
@@ -248,6 +173,11 @@ class JobConsumer:
             except ResponseError as error:
                 await self._mend(error)
             await self._rest()
+
+    async def _look(self) -> None:
+        now_ms, entry = await scripts.waiting(self._pipe, self.shard, self.stage.name)
+        self.queueing.tell(now_ms)
+        self.queueing.unread(entry)
 
     async def _take_over(self, tasks: asyncio.TaskGroup) -> None:
         """Takes over orphans, before any new job is fetched."""
@@ -270,8 +200,10 @@ class JobConsumer:
     async def _claim(self, entries: Sequence[str], tasks: asyncio.TaskGroup) -> None:
         owner = (self.shard, self.stage.name, self._consumer)
         for delivery in await scripts.claim(self._pipe, *owner, LEASE_MS, entries):
-            log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
-            self._start(delivery, tasks)
+            self._measured.takeovers.inc()
+            job = self._start(delivery, tasks)
+            with concerning(**job.ids):
+                log.info("took over job %s, attempt %d", delivery.entry, delivery.attempt)
 
     async def _claim_alone(self, entry: str, tasks: asyncio.TaskGroup) -> None:
         self._slots.close(entry)
@@ -285,7 +217,8 @@ class JobConsumer:
         """Waits for the next round, or for a slot if somebody's job waits for one."""
         if self._orphaned:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._slots.changed(), ROUND_S)
+                async with asyncio.timeout(ROUND_S):
+                    await self._slots.changed()
         else:
             await asyncio.sleep(ROUND_S)
 
@@ -320,25 +253,28 @@ class JobConsumer:
         if not self._running:
             return
         for job, task in self._running.values():
-            if not job.begun:
+            if not job.began_ms:
                 task.cancel()
         tasks = [task for _, task in self._running.values()]
         _, unfinished = await asyncio.wait(tasks, timeout=self._drain_s)
         for task in unfinished:
             task.cancel()
 
-    def _start(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
+    def _start(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> Job:
         job = self._job(delivery)
         self._withdraw(delivery.entry)  # held up beyond its lease, a worker may claim its own job
         task = tasks.create_task(self._run(job), name=f"{self.stage.name} job")
         self._running[delivery.entry] = (job, task)
         self._slots.take()
+        self.queueing.takes(delivery.entry, counts=delivery.attempt == 1)
         task.add_done_callback(lambda _: self._ended(job))
+        return job
 
     def _ended(self, job: Job) -> None:
         running = self._running.get(job.owner.entry)
         if running is not None and running[0] is job:
             del self._running[job.owner.entry]
+            self.queueing.gone(job.owner.entry)
             if self._slots.alone == job.owner.entry:
                 self._slots.open()
         self._slots.release()
@@ -353,21 +289,30 @@ class JobConsumer:
             message = decode(payload, self.stage.job_type)
             session = self._keyspace.session(message.session_id)
         except MessageError as error:
-            return Job(self._pipe, owner, self.shard.session("unknown"), error, payload, ATTEMPTS)
-        return Job(self._pipe, owner, session, message, payload, delivery.attempt)
+            unknown = self.shard.session("unknown")
+            return Job(self._pipe, self.queueing, owner, unknown, error, payload, ATTEMPTS)
+        return Job(self._pipe, self.queueing, owner, session, message, payload, delivery.attempt)
 
     async def _run(self, job: Job) -> None:
+        with concerning(**job.ids):
+            await self._attempt(job)
+
+    async def _attempt(self, job: Job) -> None:
         try:
             if isinstance(job.message, MessageError):
                 raise job.message
             if job.attempt > ATTEMPTS:
                 raise RuntimeError(f"the worker died on each of {ATTEMPTS} attempts")
             async with self._slots.begun(job.owner.entry):
-                job.begun = True
-                await self.stage.handle(job)
+                job.began_ms = now_ms()
+                with self._measured.work(job.owner.entry, job.attempt):
+                    await self.stage.handle(job)
+            self._over(job, "finished")
         except Withdrawn:
+            self._over(job, "cancelled")
             await job.finish()  # acknowledges what was cancelled; what is another's stays his
         except asyncio.CancelledError:
+            self._over(job, "cancelled" if job.withdrawn else "handed_on")
             if not job.withdrawn:
                 with contextlib.suppress(TimeoutError):  # its lease runs out by itself
                     async with asyncio.timeout(_HAND_ON_S):
@@ -375,7 +320,12 @@ class JobConsumer:
                 raise
             await job.finish()
         except Exception as error:
+            self._over(job, "failed", type(error).__name__)
             await self._failed(job, error)
+
+    def _over(self, job: Job, outcome: Outcome, error: str = "") -> None:
+        self._measured.ended(outcome)
+        job.trace(outcome, error)
 
     async def _failed(self, job: Job, error: Exception) -> None:
         """Hands a job that raised to whoever claims next or, after its last attempt, buries it."""
@@ -387,7 +337,9 @@ class JobConsumer:
         told: list[OutMessage] = []
         if not isinstance(job.message, MessageError):
             told = [self.stage.failure(job.message, problem)]
-        await scripts.bury(self._pipe, job.owner, job.session, job.payload, problem, told)
+        status = await scripts.bury(self._pipe, job.owner, job.session, job.payload, problem, told)
+        if status != "lost":
+            self._measured.dead_letters.inc()
 
     async def _set_idle(
         self, entries: Sequence[str], idle_ms: int, *, counts: bool = True

@@ -8,6 +8,12 @@ import zlib
 from dataclasses import dataclass
 
 WORKERS = "parley:workers"
+GATEWAYS = "parley:gateways"
+
+
+def log_level(process: str) -> str:
+    """What is logged by the processes of that name, "gateway" or a stage's."""
+    return f"parley:log-level:{process}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,10 @@ class Shard:
     def control(self) -> str:
         """Channel on which cancelled epochs are published."""
         return f"{self.prefix}:control"
+
+    def hints(self, stage: str) -> str:
+        """Channel on which workers of `stage` are told what they will probably be asked."""
+        return f"{self.prefix}:hints:{stage}"
 
     def doorbell(self, gateway: str) -> str:
         """Channel that tells one gateway which of its sessions have output waiting."""
@@ -131,6 +141,11 @@ class AccessKeys:
     def audio(self) -> str:
         """Audio of this day, in ms."""
         return f"{self.prefix}:audio"
+
+    @property
+    def usage(self) -> str:
+        """What was used on each of the last days."""
+        return f"{self.prefix}:usage"
 
 
 def secret(digest: str) -> str:

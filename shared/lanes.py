@@ -12,17 +12,23 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.broker import Pipe, fields_of, persist, stream_entries
+from shared.audio import SAMPLE_RATE
+from shared.broker import Pipe, answer, fields_of, persist, stream_entries
 from shared.heartbeat import living
 from shared.keys import Keyspace, Lane
 from shared.leases import LEASE_MS, ROUND_S, Standstill
 from shared.messages import Command, Frame, LaneEntry, MessageError, decode, encode
+from shared.metrics.audio import AUDIO, FRAMES
+from shared.metrics.work import Measured
+from shared.queueing import Queueing
 from shared.scripts import lanes as scripts
 from shared.scripts.lanes import Saved
 
@@ -35,6 +41,9 @@ _GIVE_UP_S = 3.0
 _LANE_ENTRIES = 20_000
 # Audio in one entry: what gathers while the broker is away must not become one huge write.
 _ENTRY_BYTES = 2**20
+_BYTES_PER_S = 2 * SAMPLE_RATE
+# Whose lane a writer remembers: more sessions than one gateway serves.
+_SESSIONS = 4_096
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +112,8 @@ class LaneKeeper:
         self._owner = owner
         self._owned: dict[str, OwnedLane] = {}
         self._standstill = Standstill()
+        self._measured = Measured("vad")
+        self.queueing = Queueing()
         self._reading: asyncio.Task[None] | None = None
         self._stopping = False
         self._turn = asyncio.Lock()  # a lane moves only between two batches
@@ -118,6 +129,7 @@ class LaneKeeper:
                 tasks.create_task(self._every(ROUND_S, self._hold), name="lane leases"),
                 tasks.create_task(self._every(ROUND_S, self._balance), name="lane shares"),
                 tasks.create_task(self._every(_CHECKPOINT_S, self._save), name="checkpoints"),
+                tasks.create_task(self._every(ROUND_S, self._tell_time), name="broker's clock"),
             ]
             self._reading = tasks.create_task(self._read_on(), name="lanes")
             await asyncio.wait({self._reading})
@@ -152,10 +164,12 @@ class LaneKeeper:
             await asyncio.sleep(ROUND_S / 5)
             return
         reply = await persist(
-            lambda: self._reader.xread(
-                positions,  # type: ignore[arg-type]
-                count=_READ_ENTRIES,
-                block=_READ_BLOCK_MS,
+            lambda: answer(
+                self._reader.xread(
+                    positions,  # type: ignore[arg-type]
+                    count=_READ_ENTRIES,
+                    block=_READ_BLOCK_MS,
+                )
             )
         )
         async with self._turn:
@@ -171,7 +185,22 @@ class LaneKeeper:
                     except (MessageError, KeyError) as error:
                         log.error("lane entry %s was skipped: %s", entry, error)
             if batch:
+                await self._process(batch)
+
+    async def _process(self, batch: Sequence[tuple[OwnedLane, str, LaneEntry]]) -> None:
+        """Has the stage hear a batch, which waits until it is heard."""
+        oldest = earlier([entry for _, entry, _ in batch])
+        self.queueing.takes(oldest)
+        try:
+            with self._measured.work(oldest):
                 await self._stage.process(batch)
+            self.queueing.began(oldest)
+        finally:
+            self.queueing.gone(oldest)
+
+    async def _tell_time(self) -> None:
+        seconds, micros = await self._pipe.command("TIME")
+        self.queueing.tell(int(seconds) * 1000 + int(micros) // 1000)
 
     async def _every(self, interval_s: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -215,6 +244,8 @@ class LaneKeeper:
         owned = OwnedLane(lane, token, before(entry) if entry else "0-0")
         self._stage.adopt(owned, states)
         self._owned[lane.stream] = owned
+        if entry:
+            self._measured.takeovers.inc()
         log.debug("took lane %s from %s with %d sessions", lane.stream, owned.read, len(states))
 
     async def _save(self) -> None:
@@ -262,23 +293,27 @@ class LaneWriter:
 
     def __init__(self, pipe: Pipe, keyspace: Keyspace) -> None:
         self._pipe = pipe
-        self._keyspace = keyspace
+        self._stream = lru_cache(_SESSIONS)(lambda session: keyspace.lane(session).stream)
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._writers: dict[str, asyncio.Task[None]] = {}
+        self._frames, self._audio = FRAMES.labels("in"), AUDIO.labels("in")
         self.waiting_bytes = 0
 
     def append(self, record: Frame | Command) -> None:
         """Takes a record; it reaches its lane after every record appended before it."""
-        stream = self._keyspace.lane(record.session_id).stream
+        stream = self._stream(record.session_id)
         self._waiting.setdefault(stream, deque()).append(record)
         self.waiting_bytes += _size(record)
         if stream not in self._writers:
-            writer = asyncio.create_task(self._write(stream), name=f"write {stream}")
+            # It goes on with other sessions' records: its log concerns no one of them.
+            writer = asyncio.create_task(
+                self._write(stream), name=f"write {stream}", context=Context()
+            )
             self._writers[stream] = writer
 
     async def written(self, session_id: str) -> None:
         """Waits until the broker has what was appended to the session's lane so far."""
-        stream = self._keyspace.lane(session_id).stream
+        stream = self._stream(session_id)
         if stream in self._writers:
             mark: _Mark = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(stream, deque()).append(mark)
@@ -314,7 +349,10 @@ class LaneWriter:
             # nobody waits for a frame: its listeners hear silence in its place
             log.error("%d records for %s were lost: %s", len(records), stream, error)
         finally:
-            self.waiting_bytes -= sum(map(_size, records))
+            size = sum(map(_size, records))
+            self.waiting_bytes -= size
+            self._frames.inc(len(records))
+            self._audio.inc(size / _BYTES_PER_S)
 
 
 def _next_entry(waiting: deque[_Waiting]) -> list[Frame | Command]:

@@ -1,6 +1,10 @@
 """One readable log: every process writes `12:00:01 stt      message` lines to standard error.
 
-On request each line is a JSON object instead, for machines that gather logs.
+On request each line is a JSON object instead, for machines that gather logs; it names the session
+and the response that it concerns in fields of their own.
+
+Nothing that people say is logged: not by Parley at any level, and not by the libraries it uses,
+which write down far more than one may at theirs of debugging, and so are kept above it.
 """
 
 import json
@@ -8,10 +12,33 @@ import logging
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal
 
 Format = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
+
+# Parley's own loggers.
+_OURS = ("__main__", "bench", "cli", "gateway", "shared", "workers")
+
+_concerned: ContextVar[dict[str, str]] = ContextVar("concerned", default={})  # noqa: B039
+_usual: Level = "info"
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def concerning(**ids: str) -> Iterator[None]:
+    """What is logged in the block, and in tasks begun there, concerns what has these ids:
+    `session_id`, `response_id`."""
+    token = _concerned.set({**_concerned.get(), **ids})
+    try:
+        yield
+    finally:
+        _concerned.reset(token)
 
 
 def printable(text: str) -> str:
@@ -58,7 +85,13 @@ class _Json(logging.Formatter):
         level, message = record.levelname.lower(), record.getMessage()
         failure = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
         return json_line(
-            self._process, level, message, at=record.created, logger=record.name, **failure
+            self._process,
+            level,
+            message,
+            at=record.created,
+            logger=record.name,
+            **_concerned.get(),
+            **failure,
         )
 
 
@@ -69,14 +102,36 @@ def _log_uncaught(
     logging.getLogger(__name__).critical("uncaught", exc_info=(kind, error, trace))
 
 
-def set_up(process: str, level: str, log_format: Format = "text") -> None:
-    """Sends this process's log to standard error, from `level` ("info", …) on."""
+def set_up(process: str, level: Level, log_format: Format = "text") -> None:
+    """Sends this process's log to standard error, from `level` on."""
+    global _usual
+    _usual = level
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(process) if log_format == "json" else _Line(process))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(handlers=[handler], force=True)
+    _apply(level)
     if log_format == "json":
         sys.excepthook = _log_uncaught
     for chatty in ("httpx2", "uvicorn.access", "faster_whisper"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # At the level DEBUG it writes down every frame: keys, and what people say.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.getLogger().level))
+
+
+def choose(level: Level | None) -> None:
+    """Logs from `level` on, or with None from the level that was set up."""
+    wanted, before = level or _usual, log.getEffectiveLevel()
+    if _number(wanted) != before:
+        _apply(min(wanted, "info", key=_number))  # it is said whichever way it goes
+        log.info("the log level is %s now", wanted)
+        _apply(wanted)
+
+
+def _apply(level: Level) -> None:
+    number = _number(level)
+    for ours in _OURS:
+        logging.getLogger(ours).setLevel(number)
+    # Of others' loggers nothing is known: they may write down keys, and what people say.
+    logging.getLogger().setLevel(max(logging.INFO, number))
+
+
+def _number(level: Level) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]

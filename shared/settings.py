@@ -4,18 +4,19 @@ One model for every process: a name means the same thing in the gateway, in a wo
 in `compose.yaml`.
 """
 
-import ipaddress
 import json
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from shared.api_keys import ApiKey
+from shared.loopback import is_loopback
 from shared.profiles import MODELS, MODELS_ON_GPU, PROFILES, STAGES, Role, Stage
 
 # Chosen for the starter model, of 20 wordings, by 60 questions that `bench/questions.toml` lacks:
@@ -39,6 +40,7 @@ Url = Annotated[
         description="Base URL of the OpenAI-compatible server that the engine `openai` asks.",
     ),
 ]
+Threads = Annotated[int, Field(ge=1, description="Threads of the engine, where it is on a CPU.")]
 Secret = Annotated[SecretStr | None, Field(description="The key for that server.")]
 
 
@@ -72,7 +74,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=1, le=65535, description="Port of the gateway.")
     models_dir: Path = Field(
         default_factory=lambda: user_cache_path("parley") / "models",
-        description="Where fetched models are kept.",
+        description="Where fetched models are kept: in the user's cache, if nothing is said.",
     )
     repository_dir: Path = Field(
         default=Path("/repository"),
@@ -80,7 +82,10 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("parley"),
-        description="Where the embedded broker keeps its append-only file.",
+        description=(
+            "Where the embedded broker keeps its append-only file: among the user's data, if"
+            " nothing is said."
+        ),
     )
 
     # who gets in
@@ -125,6 +130,14 @@ class Settings(BaseSettings):
         gt=0,
         description="After which a session ends whose client sends nothing and is sent nothing.",
     )
+    queue_limit_ms: int = Field(
+        default=250,
+        ge=0,
+        description=(
+            "New sessions are refused while a stage's work waits longer than this before it begins;"
+            " 0 refuses none for load."
+        ),
+    )
 
     # shape of the system
     profile: Literal["cpu", "gpu", "instant", "paced"] = Field(
@@ -136,8 +149,30 @@ class Settings(BaseSettings):
     )
     shards: int = Field(default=1, ge=1, le=1024, description="Units of atomicity.")
     lanes: int = Field(default=8, ge=1, le=256, description="Audio lanes per shard.")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="A line for people, or for programs."
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description=(
+            "Where every process serves its metrics for Prometheus, to whoever reaches it; those of"
+            " `parley up` take this port and the ones after it."
+        ),
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
+    traces_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="The OpenTelemetry collector for turns' traces: the base URL of its OTLP/HTTP.",
+    )
+    traces_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Of all turns, the share that leaves a trace."
+    )
 
     language: str | None = Field(
         default=None,
@@ -161,7 +196,7 @@ class Settings(BaseSettings):
     stt_api_key: Secret = None
     stt_workers: Workers = 1
     stt_gpu_memory_fraction: Fraction = 0.15
-    stt_threads: int = Field(default=2, ge=1)
+    stt_threads: Threads = 2
     stt_batch: int = Field(default=8, ge=1, description="Utterances transcribed together.")
 
     # turns
@@ -178,9 +213,10 @@ class Settings(BaseSettings):
     llm_api_key: Secret = None
     llm_workers: Workers = 1
     llm_gpu_memory_fraction: Fraction = 0.6
-    # llama.cpp's threads wait for each other hundreds of times a token: on two cores that the
-    # other stages use too, two of them are no faster than one, and slower beside a busy one.
-    llm_threads: int = Field(default=1, ge=1)
+    # llama.cpp's threads wait for each other hundreds of times a step: on two cores that the other
+    # stages use too, two are no faster than one at writing one answer, and slower beside a busy
+    # stage. Prompts are read, and several answers written, by twice as many.
+    llm_threads: Threads = 1
     llm_slots: int = Field(default=4, ge=1, description="Responses generated together.")
     llm_context_tokens: int = Field(default=2048, ge=256, description="Context of one response.")
     llm_max_tokens: int = Field(default=256, ge=1, description="Longest answer, in tokens.")
@@ -211,7 +247,7 @@ class Settings(BaseSettings):
     )
     tts_workers: Workers = 1
     tts_gpu_memory_fraction: Fraction = 0.15
-    tts_threads: int = Field(default=2, ge=1)
+    tts_threads: Threads = 2
     tts_slots: int = Field(default=2, ge=1, description="Segments synthesised together.")
 
     remote_timeout_s: float = Field(
@@ -324,25 +360,29 @@ class Settings(BaseSettings):
         return number
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address without brackets, can only be this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+INVALID = (ValidationError, SettingsError)
+"""What `settings` and `Settings` raise for wrong settings, or for files that cannot be read."""
 
 
-def explained(error: ValidationError) -> str:
+def explained(error: ValidationError | SettingsError) -> str:
     """The first of the wrong settings, and what it should be.
 
     What it is stays unsaid: it may be a secret, and whoever set it can look it up.
     """
+    if isinstance(error, SettingsError):
+        return _unread(error)
     first = error.errors()[0]
     name, *path = map(str, first["loc"])
     field = ".".join((f"PARLEY_{name.upper()}", *path))
     return f"{field}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _unread(error: SettingsError) -> str:
+    named = re.search(r'field "(\w+)"', str(error))  # nothing else of the error tells
+    if named is None:
+        return "PARLEY_SECRETS_DIR: it must be a folder"
+    form = "a file in PARLEY_SECRETS_DIR must be UTF-8, and readable for this user"
+    return f"PARLEY_{named[1].upper()}: its value cannot be read: {form}"
 
 
 @lru_cache(maxsize=1)

@@ -9,28 +9,36 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import uvloop
 from redis.asyncio import Redis
 
-from shared import logs
+from shared import log_levels, logs, traces
 from shared.broker import Pipe, connect, persist, published
+from shared.footprint import Meter
+from shared.garbage import settle
 from shared.heartbeat import Heartbeat, Offers, WorkerInfo, sign_off
 from shared.ids import new_id
 from shared.jobs import JobConsumer, JobStage
 from shared.keys import Keyspace, Shard
+from shared.messages import Hint, decode
+from shared.metrics.serving import serving
+from shared.metrics.work import show
 from shared.profiles import Stage
 from shared.registry import CannotStart
-from shared.settings import Settings, settings
+from shared.settings import INVALID, Settings, explained, settings
 from shared.slots import Slots
 
 # A stage is given a little longer than its jobs have; `parley up` kills after 20 s.
 _DRAIN_S = 13
 _SIGN_OFF_S = 1
 _EXIT_S = 15
+# Hints that are followed at a time; more are let go.
+_MOST_HINTS = 64
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +70,10 @@ class Running(Protocol):
     def load(self) -> int: ...
     @property
     def slots(self) -> int: ...
+    @property
+    def queue_delay_ms(self) -> int: ...
+    @property
+    def busy(self) -> float: ...
     async def run(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -99,10 +111,14 @@ def run_worker(
     # other stages, and of each other: beside one busy core, recognition with two threads took
     # 174 ms instead of 116, and llama.cpp fell from 35 tokens a second to 1.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    config = settings()
+    try:
+        config = settings()
+    except INVALID as error:
+        sys.exit(f"{stage}: {explained(error)}")
     logs.set_up(stage, config.log_level, config.log_format)
     try:
-        uvloop.run(_work(stage, config, create, start, offers))
+        with serving(config):
+            uvloop.run(_work(stage, config, create, start, offers))
     except* CannotStart as problems:
         for problem in problems.exceptions:
             log.error("%s", problem)
@@ -123,32 +139,43 @@ async def _work(
     async with Pipe(connect(config.redis_url), patient=True) as pipe:
         context = Context(worker_id, config, Keyspace(config.shards, config.lanes), pipe)
         engine = create(config)
+        meter = Meter(on_gpu=config.on_gpu)
         running: Running | None = None
 
         def describe() -> WorkerInfo:
-            return WorkerInfo(
+            info = WorkerInfo(
                 worker_id=worker_id,
                 stage=stage,
                 ready=running is not None and not stop.is_set(),
                 model=engine.model,
                 load=running.load if running else 0,
                 slots=running.slots if running else 0,
+                queue_delay_ms=running.queue_delay_ms if running else 0,
+                busy=running.busy if running else 0.0,
                 offers=offers(engine) if running else Offers(),
+                footprint=meter.read(),
             )
+            show(info, config.engine(stage))
+            return info
 
         async with asyncio.TaskGroup() as tasks:
             beat = Heartbeat(pipe, describe, tasks)
+            levels = tasks.create_task(log_levels.follow(pipe, stage), name="log level")
             try:
                 await asyncio.to_thread(engine.load)
+                settle()
                 running = start(engine, context)
                 beat.now()
                 log.info("ready: %s", engine.model)
-                await _until(stop, running, beat)
+                async with traces.exporting(stage, config, engine.model):
+                    await _until(stop, running, beat)
             finally:
                 await asyncio.to_thread(engine.close)
             beat.end()
+            levels.cancel()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(sign_off(pipe, worker_id), _SIGN_OFF_S)
+            async with asyncio.timeout(_SIGN_OFF_S):
+                await sign_off(pipe, worker_id)
 
 
 async def _until(stop: asyncio.Event, running: Running, beat: Heartbeat) -> None:
@@ -192,14 +219,36 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-class JobWorker:
-    """A stage fed with jobs: one consumer for each shard, and the control channel."""
+class Foresight(Protocol):
+    """What does ahead of its jobs what a stage is told that it will probably be asked."""
 
-    def __init__(self, stage: JobStage, context: Context) -> None:
+    async def hint(self, hint: Hint) -> None:
+        """Follows a hint; nobody waits for what comes of it."""
+        ...
+
+    async def close(self) -> None:
+        """Gives up what nobody has asked for."""
+        ...
+
+
+class JobWorker:
+    """A stage fed with jobs: one consumer for each shard, and the channels of each.
+
+    A stage whose jobs take turns in its slots is given `jobs_a_slot` for each of them.
+    """
+
+    def __init__(
+        self,
+        stage: JobStage,
+        context: Context,
+        foresight: Foresight | None = None,
+        jobs_a_slot: int = 1,
+    ) -> None:
         self._stage = stage
         self._context = context
+        self._foresight = foresight
         self._readers = [context.reader() for _ in context.keyspace.all_shards()]
-        slots = Slots(stage.slots)
+        slots = Slots(stage.slots * jobs_a_slot)
         self._consumers = [
             JobConsumer(
                 stage,
@@ -221,11 +270,21 @@ class JobWorker:
     def slots(self) -> int:
         return self._stage.slots
 
+    @property
+    def queue_delay_ms(self) -> int:
+        return max(consumer.queueing.delay_ms for consumer in self._consumers)
+
+    @property
+    def busy(self) -> float:
+        return round(sum(consumer.queueing.busy for consumer in self._consumers), 2)
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            listener = tasks.create_task(self._listen(), name="control channel")
+            listener = tasks.create_task(self._listen(), name="channels")
             await asyncio.gather(*(consumer.run() for consumer in self._consumers))
             listener.cancel()
+            if self._foresight is not None:
+                await self._foresight.close()
         for reader in self._readers:
             await reader.aclose()
 
@@ -233,19 +292,46 @@ class JobWorker:
         await asyncio.gather(*(consumer.stop() for consumer in self._consumers))
 
     async def _listen(self) -> None:
-        """Makes cancelling fast; that it is certain is the scripts' work."""
-        if self._stage.cancellable:
+        """Makes cancelling fast, which the scripts make certain, and lets work begin early."""
+        shards = self._context.keyspace.all_shards()
+        control = {shard.control: shard for shard in shards if self._stage.cancellable}
+        hints = [shard.hints(self._stage.name) for shard in shards if self._foresight]
+        if control or hints:
             async with self._context.reader() as reader:
-                await persist(lambda: self._obey(reader))
+                await persist(lambda: self._obey(reader, control, hints))
 
-    async def _obey(self, reader: Redis) -> None:
-        channels = {shard.control: shard for shard in self._context.keyspace.all_shards()}
-        async with contextlib.aclosing(published(reader, channels)) as messages:
-            async for message in messages:
-                if message["type"] != "message":
-                    continue
-                session_id, _, epoch = message["data"].decode().partition(" ")
-                shard: Shard = channels[message["channel"].decode()]
-                for consumer in self._consumers:
-                    if consumer.shard == shard:
-                        consumer.cancel(session_id, int(epoch))
+    async def _obey(
+        self, reader: Redis, control: Mapping[str, Shard], hints: Sequence[str]
+    ) -> None:
+        ahead: set[asyncio.Task[None]] = set()
+        try:
+            async with contextlib.aclosing(published(reader, [*control, *hints])) as messages:
+                async for message in messages:
+                    if message["type"] != "message":
+                        continue
+                    shard = control.get(message["channel"].decode())
+                    if shard is not None:
+                        self._cancel(shard, message["data"])
+                    elif len(ahead) < _MOST_HINTS:
+                        task = asyncio.create_task(self._hear(message["data"]), name="hint")
+                        ahead.add(task)
+                        task.add_done_callback(ahead.discard)
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    def _cancel(self, shard: Shard, data: bytes) -> None:
+        session_id, _, epoch = data.decode().partition(" ")
+        for consumer in self._consumers:
+            if consumer.shard == shard:
+                consumer.cancel(session_id, int(epoch))
+
+    async def _hear(self, data: bytes) -> None:
+        """Follows a hint. If it comes to nothing, its job does the work again, and fails if it
+        must."""
+        assert self._foresight is not None
+        try:
+            await self._foresight.hint(decode(data, Hint))
+        except Exception as error:
+            log.warning("a hint came to nothing: %s: %s", type(error).__name__, error)

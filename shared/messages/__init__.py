@@ -12,7 +12,15 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.messages.base import MARKS, Marks, Message, MessageError, Modality, Positive
+from shared.messages.base import (
+    MARKS,
+    Marks,
+    Message,
+    MessageError,
+    Modality,
+    Positive,
+    Trace,
+)
 from shared.messages.conversation import (
     AnyItem,
     FunctionCall,
@@ -31,6 +39,7 @@ from shared.messages.conversation import (
 from shared.messages.output import (
     AudioChunk,
     Cleared,
+    Closed,
     CommitRefused,
     Committed,
     Configured,
@@ -54,10 +63,14 @@ from shared.messages.output import (
 from shared.messages.work import (
     Command,
     Frame,
+    Hint,
     LaneEntry,
     ListenerState,
+    LlmHint,
     LlmJob,
+    SttHint,
     SttJob,
+    TtsHint,
     TtsJob,
 )
 
@@ -83,9 +96,20 @@ OutMessage = (
     | ItemRetrieved
     | Truncated
     | Detached
+    | Closed
 )
 JobMessage = SttJob | LlmJob | TtsJob
-AnyMessage = OutMessage | JobMessage | LaneEntry | ListenerState | SessionConfig | AnyItem
+AnyMessage = (
+    OutMessage
+    | JobMessage
+    | SttHint
+    | LlmHint
+    | TtsHint
+    | LaneEntry
+    | ListenerState
+    | SessionConfig
+    | AnyItem
+)
 
 __all__ = [
     "MARKS",
@@ -93,6 +117,7 @@ __all__ = [
     "AnyMessage",
     "AudioChunk",
     "Cleared",
+    "Closed",
     "Command",
     "CommitRefused",
     "Committed",
@@ -101,6 +126,7 @@ __all__ = [
     "Frame",
     "FunctionCall",
     "FunctionOutput",
+    "Hint",
     "Interrupted",
     "Item",
     "ItemAdded",
@@ -110,6 +136,7 @@ __all__ = [
     "JobMessage",
     "LaneEntry",
     "ListenerState",
+    "LlmHint",
     "LlmJob",
     "Marks",
     "Message",
@@ -125,6 +152,7 @@ __all__ = [
     "SessionConfig",
     "SpeechStarted",
     "SpeechStopped",
+    "SttHint",
     "SttJob",
     "TextDelta",
     "TextDone",
@@ -132,10 +160,12 @@ __all__ = [
     "Tool",
     "ToolChoice",
     "Tooling",
+    "Trace",
     "Transcribed",
     "TranscriptionFailed",
     "Truncated",
     "Truncation",
+    "TtsHint",
     "TtsJob",
     "TurnDetection",
     "decode",

@@ -23,6 +23,9 @@ MARKS = (
 
 Positive = Annotated[int, msgspec.Meta(ge=0)]
 
+Trace = Annotated[str, msgspec.Meta(pattern="^(00-[0-9a-f]{32}-[0-9a-f]{16}-01)?$")]
+"""The trace of a turn, as W3C Trace Context has it; "" where there is none."""
+
 Modality = Literal["audio", "text"]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from shared.messages.base import Marks, Message, Modality, Positive
+from shared.messages.base import Marks, Message, Modality, Positive, Trace
 from shared.messages.conversation import AnyItem, FunctionCall
 
 
@@ -27,6 +27,7 @@ class Committed(Message, frozen=True, tag="committed"):
     item_id: str
     audio_ms: int
     number: Positive = 0
+    trace: Trace = ""
 
 
 class CommitRefused(Message, frozen=True, tag="commit_refused"):
@@ -76,6 +77,7 @@ class ResponseCreated(Message, frozen=True, tag="response_created"):
     output_rate: int = 24_000
     aside: bool = False
     protocol: str = ""
+    trace: Trace = ""
 
 
 class TextDelta(Message, frozen=True, tag="text_delta"):
@@ -176,3 +178,9 @@ class Detached(Message, frozen=True, tag="detached"):
     """Whoever served this session before `attachment` does so no more."""
 
     attachment: str
+
+
+class Closed(Message, frozen=True, tag="closed"):
+    """The session was ended from outside; nothing comes after this message."""
+
+    reason: str

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.messages.base import Marks, Message, Modality, Positive
+from shared.messages.base import Marks, Message, Modality, Positive, Trace
 from shared.messages.conversation import AnyItem, Item, Tooling, TurnDetection
 
 # --- lane: gateway → vad --------------------------------------------------------------------
@@ -97,6 +97,7 @@ class SttJob(Message, frozen=True, tag="stt_job"):
     item: Item | None = None
     respond: Literal["if_words", "always", "never"] = "if_words"
     marks: Marks = {}
+    trace: Trace = ""
 
 
 class LlmJob(Message, frozen=True, tag="llm_job"):
@@ -119,6 +120,7 @@ class LlmJob(Message, frozen=True, tag="llm_job"):
     aside: bool = False
     output_rate: int = 24_000
     marks: Marks = {}
+    trace: Trace = ""
 
 
 class TtsJob(Message, frozen=True, tag="tts_job"):
@@ -133,3 +135,40 @@ class TtsJob(Message, frozen=True, tag="tts_job"):
     sample_rate: int
     language: str | None = None
     marks: Marks = {}
+    trace: Trace = ""
+
+
+# --- hints: published, lost without harm ----------------------------------------------------
+
+
+class Hint(Message, frozen=True):
+    """Work that will probably be asked for."""
+
+    session_id: str
+
+
+class SttHint(Hint, frozen=True, tag="stt_hint"):
+    """The user has paused: `pcm`, `language` and `prompt` are what the turn's job will have if they
+    say no more."""
+
+    pcm: bytes
+    language: str | None = None
+    prompt: str | None = None
+
+
+class LlmHint(Hint, frozen=True, tag="llm_hint"):
+    """A session's next prompt begins differently from here on: its configuration has changed, or
+    its user has probably said `text`, in `language` where that was heard."""
+
+    text: str | None = None
+    language: str | None = None
+
+
+class TtsHint(Hint, frozen=True, tag="tts_hint"):
+    """A segment with which the session's next answer will probably begin: as in its `TtsJob`."""
+
+    text: str
+    voice: str | None
+    speed: float
+    sample_rate: int
+    language: str | None = None

@@ -1,9 +1,11 @@
 """Typed wrappers of the scripts that count what is used of an API key."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from shared.broker import Argument, Pipe
+from shared.broker import Argument, Pipe, fields_of
 
 # No session's: what every script's arguments begin with.
 _NO_SESSION: tuple[Argument, ...] = (0, "", "")
@@ -57,3 +59,20 @@ async def take_request(pipe: Pipe, key: str, *, per_s: float, burst: int) -> Rat
 async def spend_audio(pipe: Pipe, key: str, audio_ms: int) -> Spent:
     """Counts audio against this day's."""
     return Spent(*await pipe.script("spend_audio", [key], [*_NO_SESSION, audio_ms]))
+
+
+async def count_use(pipe: Pipe, key: str, counts: Iterable[tuple[str, int]], *, days: int) -> None:
+    """Adds to what was used on this day, and lets go of what was more than `days` ago."""
+    fields, amounts = zip(*counts, strict=True)
+    arguments = [*_NO_SESSION, days, len(fields), *fields, len(amounts), *amounts]
+    await pipe.script("count_use", [key], arguments)
+
+
+async def used(pipe: Pipe, key: str) -> dict[str, dict[str, int]]:
+    """What was used, by day (ISO 8601, UTC) and field."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, amount in fields_of(await pipe.command("HGETALL", key)).items():
+        day, _, field = name.decode().partition(":")
+        date = datetime.fromtimestamp(0, UTC) + timedelta(days=int(day))
+        found[date.date().isoformat()][field] = int(amount)
+    return found

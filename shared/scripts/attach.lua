@@ -10,8 +10,10 @@ local known, serving = unpack(redis.call('HMGET', session, 'token', 'attachment'
 if known and serving == attachment then return 'ok' end  -- the reply got lost
 if how == 'open' then
   if known then return 'exists' end
+  local opened_s = redis.call('TIME')[1]
   redis.call('HSET', session, 'token', token, 'config', config, 'epoch', 0, 'vad_seq', 0,
-             'response', '', 'requests', 0, 'trimmed', '0-0', 'asides', '', 'transcribing', '')
+             'response', '', 'requests', 0, 'trimmed', '0-0', 'asides', '', 'transcribing', '',
+             'opened', opened_s)
 else
   if not known then return 'gone' end
   if known ~= token then return 'denied' end

@@ -215,6 +215,13 @@ async def set_idle(
     return [entry.decode() for entry in lost]
 
 
+async def waiting(pipe: Pipe, shard: Shard, stage: str) -> tuple[int, str | None]:
+    """The broker's time in ms, and the oldest job that nobody has taken."""
+    arguments = [*_stage_header(shard), stage]
+    now_ms, entry = await pipe.script("waiting", [shard.jobs(stage)], arguments)
+    return int(now_ms), entry.decode() or None
+
+
 async def reap(pipe: Pipe, shard: Shard, stage: str, silent_ms: int) -> int:
     """Removes consumers without pending jobs that were silent for so long; returns how many."""
     arguments = [*_stage_header(shard), stage, silent_ms]

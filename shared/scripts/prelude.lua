@@ -170,6 +170,16 @@ local function interrupt(session)
   return epoch
 end
 
+-- Removes a session's keys, and what belongs to its responses.
+local function remove(session, keys)
+  local responses = names(session, 'asides')
+  responses[#responses + 1] = redis.call('HGET', session, 'response')
+  for _, id in ipairs(responses) do redis.call('DEL', prefix .. ':response:' .. id) end
+  local epoch = redis.call('HINCRBY', session, 'epoch', 1)
+  redis.call('PUBLISH', prefix .. ':control', session_id .. ' ' .. epoch)
+  redis.call('DEL', unpack(keys))
+end
+
 -- Begins a response to the conversation as it is now. The language model gets it once all of the
 -- conversation is transcribed.
 local function begin_response(keys, epoch, message, job)

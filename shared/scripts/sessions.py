@@ -11,6 +11,7 @@ from shared.broker import Argument, Pipe
 from shared.keys import SessionKeys
 from shared.messages import (
     AnyItem,
+    Closed,
     Configured,
     Detached,
     Interrupted,
@@ -205,6 +206,18 @@ async def close(pipe: Pipe, hold: Attachment) -> Literal["ok"] | Held:
     session = hold.keys
     keys = [session.state, session.out, session.items, session.order]
     return await _run(pipe, "close", keys, _admission(hold, 0))
+
+
+async def detach(pipe: Pipe, hold: Attachment) -> Literal["ok"] | Held:
+    """Lets go of the session, which waits for its client."""
+    return await _run(pipe, "detach", [hold.keys.state], _admission(hold, 0))
+
+
+async def end_session(pipe: Pipe, session: SessionKeys, reason: str) -> Literal["ok", "gone"]:
+    """Ends a session from outside, whoever serves it; its client is told the `reason`."""
+    keys = [session.state, session.out, session.items, session.order, session.owner]
+    arguments = [*_header(session), encode(Closed(reason=reason))]
+    return await _run(pipe, "end_session", keys, arguments)
 
 
 async def touch(pipe: Pipe, session: SessionKeys) -> Literal["ok", "gone"]:
