@@ -167,4 +167,5 @@ class Answer:
             sample_rate=self.job.output_rate,
             language=self.language,
             marks=dict(self.marks) if segment == 0 else {},
+            trace=self.job.trace,
         )

@@ -62,9 +62,17 @@ async def conversation(
         return [await _heard(pipe, session, item) for item in job.input]
     if not after:
         return []
+    return await history(pipe, session, after, job.item_id)
+
+
+async def history(
+    pipe: Pipe, session: SessionKeys, after: str = "", but: str = ""
+) -> Sequence[AnyItem]:
+    """The conversation up to the item `after`, or all of it if that is not there, without the item
+    `but`."""
     ids = [found.decode() for found in await pipe.command("LRANGE", session.order, 0, -1)]
     ids = ids[: ids.index(after) + 1] if after in ids else ids
-    ids = [item_id for item_id in ids if item_id != job.item_id]
+    ids = [item_id for item_id in ids if item_id != but]
     if not ids:
         return []
     saved = await pipe.command("HMGET", session.items, *ids)

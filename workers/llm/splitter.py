@@ -1,7 +1,7 @@
 """Splits an answer, while it is being written, into segments that are spoken one after another.
 
-The first segment is short, a clause if need be, so that speech can begin; those after it are
-sentences. What decides is the text alone, never the steps in which it came: a worker that goes
+The first segment is short, part of a clause if need be, so that speech can begin; those after it
+are sentences. What decides is the text alone, never the steps in which it came: a worker that goes
 on where another left off feeds what was emitted and gets the same segments.
 
 Every character's segment is known when the character arrives. A boundary is put after a space or
@@ -22,9 +22,13 @@ _SENTENCE_FROM = 30
 _CLAUSE_FROM = 120
 _WORD_FROM = 200
 _ANYWHERE_FROM = 300
-# The first segment may be a clause of three words, and must not keep anybody waiting.
+# The first segment may be a clause of three words, and must not keep anybody waiting: four letters
+# take a model about a token. It ends after a short word only when it is long, since those mostly
+# lean on the next one ("of", "the", "that", "der", "las"): docs/performance/llm.md.
 _FIRST_CLAUSE_WORDS = 3
-_FIRST_WORD_FROM = 80
+_FIRST_WORD_FROM = 45
+_FIRST_SHORT_WORD_FROM = 80
+_SHORT_WORD_BELOW = 5
 
 _OPENERS = "\"'“‘«„([{*_`#>-"
 _CLOSERS = "\"'”’»)]}*_`」』】）》"
@@ -51,9 +55,10 @@ class _Break(IntEnum):
     """How good a place is to split."""
 
     NONE = 0
-    WORD = 1
-    CLAUSE = 2
-    SENTENCE = 3
+    SHORT_WORD = 1
+    WORD = 2
+    CLAUSE = 3
+    SENTENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +125,8 @@ class Splitter:
         """Takes in a character and tells whether the segment ends with it."""
         self._size += 1
         self._speakable |= character.isalnum()
-        wide = _is_wide(character)
-        self._weight += 3 if wide else 1
-        self._words += wide and character.isalnum()
+        self._weight += _weight_of(character)
+        self._words += _is_wide(character) and character.isalnum()
         if character.isspace():
             return self._allows(self._end_word(newline=character in "\n\r"))
         self._word += character
@@ -144,7 +148,10 @@ class Splitter:
         if place is _Break.CLAUSE:
             words = self._words + _has_letters(self._word)
             return self._weight >= _CLAUSE_FROM or (first and words >= _FIRST_CLAUSE_WORDS)
-        return self._weight >= (_FIRST_WORD_FROM if first else _WORD_FROM)
+        if not first:
+            return self._weight >= _WORD_FROM
+        short = place is _Break.SHORT_WORD
+        return self._weight >= (_FIRST_SHORT_WORD_FROM if short else _FIRST_WORD_FROM)
 
     def _end_word(self, newline: bool) -> _Break:
         """What place the space after the word at hand, if any, is."""
@@ -165,7 +172,7 @@ class Splitter:
             return _Break.CLAUSE
         if last in _SENTENCE_MARKS:
             return self._after_full_stop(word) if last == "." else _Break.SENTENCE
-        return _Break.WORD
+        return _plain(word)
 
     def _after_full_stop(self, word: str) -> _Break:
         if word.endswith(".."):
@@ -173,7 +180,18 @@ class Splitter:
         word = word.lstrip(_OPENERS)
         numbering = self._opens and _NUMBERING.fullmatch(word)
         abbreviation = _ABBREVIATIONS.fullmatch(word) or _INITIALS.fullmatch(word)
-        return _Break.WORD if numbering or abbreviation else _Break.SENTENCE
+        return _plain(word) if numbering or abbreviation else _Break.SENTENCE
+
+
+def _plain(word: str) -> _Break:
+    """What place there is after a word that ends nothing. A number leans on what it counts."""
+    weight = sum(_weight_of(character) for character in word if not character.isdigit())
+    return _Break.WORD if weight >= _SHORT_WORD_BELOW else _Break.SHORT_WORD
+
+
+def _weight_of(character: str) -> int:
+    """About how long it takes to say, in letters."""
+    return 3 if _is_wide(character) else 1
 
 
 def _is_wide(character: str) -> bool:

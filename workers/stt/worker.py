@@ -1,85 +1,36 @@
 """The STT stage: turns in, transcripts out.
 
 In: `SttJob`. Out: `transcribed` for the gateway and, in the same step, the response that
-answers it, with its `LlmJob`. Turns of different sessions are transcribed in one batch.
+answers it, with its `LlmJob`. Turns of different sessions are transcribed in one batch. A turn
+that may be over is transcribed ahead, and the language model told to expect its words.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from shared.audio import pcm16
 from shared.ids import derived_id, now_ms
-from shared.jobs import Job, Withdrawn
+from shared.job import Job, Withdrawn
 from shared.keys import SessionKeys
 from shared.messages import (
+    Hint,
     Item,
     JobMessage,
+    LlmHint,
     LlmJob,
     OutMessage,
     ResponseCreated,
     SessionConfig,
+    SttHint,
     SttJob,
     Transcribed,
     TranscriptionFailed,
     decode,
+    encode,
 )
 from shared.scripts.jobs import NewResponse
 from shared.worker import Context, JobWorker
-from workers.stt.engines import SttEngine, Transcript, Utterance
-
-
-class Batcher:
-    """Transcribes what is waiting together: while one batch is in the engine, the next gathers.
-
-    An utterance that makes a batch fail is found by transcribing each alone, so that it fails
-    alone.
-    """
-
-    def __init__(self, engine: SttEngine, size: int) -> None:
-        self._engine = engine
-        self._size = size
-        self._waiting: list[tuple[Utterance, asyncio.Future[Transcript]]] = []
-        self._task: asyncio.Task[None] | None = None
-
-    async def transcribe(self, utterance: Utterance) -> Transcript:
-        """The transcript of one utterance; raises what the engine raised for it."""
-        future: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-        self._waiting.append((utterance, future))
-        if self._task is None:
-            self._task = asyncio.create_task(self._work(), name="transcription")
-        return await future
-
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._waiting[: self._size]
-                del self._waiting[: self._size]
-                await self._transcribe(batch)
-        finally:
-            self._task = None
-
-    async def _transcribe(self, batch: list[tuple[Utterance, asyncio.Future[Transcript]]]) -> None:
-        utterances = [utterance for utterance, _ in batch]
-        try:
-            transcripts = await asyncio.to_thread(self._engine.transcribe, utterances)
-        except Exception as error:
-            if len(batch) == 1:
-                _settle(batch[0][1], error)
-                return
-            for alone in batch:
-                await self._transcribe([alone])
-            return
-        for (_, future), transcript in zip(batch, transcripts, strict=True):
-            _settle(future, transcript)
-
-
-def _settle(future: asyncio.Future[Transcript], outcome: Transcript | Exception) -> None:
-    if future.done():  # whoever asked was cancelled meanwhile
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+from workers.stt.batcher import Batcher
+from workers.stt.engines import SttEngine, Utterance
 
 
 @dataclass(slots=True)
@@ -102,8 +53,9 @@ class SttStage:
         assert isinstance(message, SttJob)
         marks = {**message.marks, "stt_start": now_ms()}
         utterance = Utterance(pcm16(message.pcm), message.language, message.prompt)
-        transcript = await self.batcher.transcribe(utterance)
+        transcript = await self.batcher.transcribe(utterance, job.start)
         marks["stt_end"] = now_ms()
+        job.marks, job.sizes = marks, {"audio_s": transcript.audio_s}
         text = transcript.text.strip()
         item = _waiting(message)
         shown = Transcribed(
@@ -118,6 +70,21 @@ class SttStage:
             respond = await self._response(job.session, message, marks)
         language = transcript.language if self.multilingual and text else None
         await job.finish_turn([shown], item.transcribed(text, language), respond)
+
+    async def hint(self, hint: Hint) -> None:
+        """Transcribes ahead what may be a turn."""
+        assert isinstance(hint, SttHint)
+        utterance = Utterance(pcm16(hint.pcm), hint.language, hint.prompt)
+        transcript = await self.batcher.transcribe_ahead(utterance)
+        text = transcript.text.strip() if transcript else ""
+        if transcript and text:
+            shard = self.context.keyspace.session(hint.session_id).shard
+            language = transcript.language if self.multilingual else None
+            expected = LlmHint(session_id=hint.session_id, text=text, language=language)
+            await self.context.pipe.command("PUBLISH", shard.hints("llm"), encode(expected))
+
+    async def close(self) -> None:
+        await self.batcher.close()
 
     async def _response(
         self, session: SessionKeys, message: SttJob, marks: dict[str, int]
@@ -139,6 +106,7 @@ class SttStage:
                 item_id=item_id,
                 modality=config.modality,
                 output_rate=config.output_rate,
+                trace=message.trace,
             ),
             LlmJob(
                 session_id=session.session_id,
@@ -146,6 +114,7 @@ class SttStage:
                 item_id=item_id,
                 output_rate=config.output_rate,
                 marks=marks,
+                trace=message.trace,
             ),
         )
 
@@ -168,4 +137,4 @@ def start(engine: SttEngine, context: Context) -> JobWorker:
     size = context.settings.stt_batch
     multilingual = len(engine.languages) != 1
     stage = SttStage(context, Batcher(engine, size), slots=size, multilingual=multilingual)
-    return JobWorker(stage, context)
+    return JobWorker(stage, context, stage if engine.works_ahead else None)

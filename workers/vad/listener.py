@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from shared import traces
 from shared.audio import Float32, Int16, pcm16, to_float32
 from shared.ids import new_id
 from shared.keys import SessionKeys
@@ -21,6 +22,7 @@ from shared.messages import (
     OutMessage,
     SpeechStarted,
     SpeechStopped,
+    SttHint,
     SttJob,
     TimeoutTriggered,
     TurnDetection,
@@ -30,17 +32,19 @@ from shared.scripts.lanes import Heard, Saved
 from workers.vad.endpointing import (
     BEGIN_WINDOWS,
     SAMPLES_PER_MS,
+    TAIL_MS,
     Edge,
     Endpointing,
     answered,
+    pauses,
     step,
 )
 from workers.vad.engines import TURN_SAMPLES, WINDOW
 
-# Of the silence that ends a turn, this much goes to the recogniser: a word's last consonant is
-# quieter than what the model calls speech.
-_TAIL = 200 * SAMPLES_PER_MS
+_TAIL = TAIL_MS * SAMPLES_PER_MS
 _LONGEST_TURN = 120_000 * SAMPLES_PER_MS
+# Who speaks for longer pauses often, and would have all of it transcribed each time.
+_LONGEST_HINT = 28_000 * SAMPLES_PER_MS
 _LEAST_COMMIT_MS = 100
 # A jump further than this is a client that was away, not frames that were lost.
 _LONGEST_GAP = 10_000 * SAMPLES_PER_MS
@@ -145,15 +149,16 @@ class Listener:
 
     def accept(self, frame: Frame, entry: str) -> None:
         """Takes a frame; what was taken before is skipped, what is missing becomes silence."""
-        if frame.end <= self._end:
+        end = self._end
+        if frame.end <= end:
             return
-        missing = frame.at - self._end
+        missing = frame.at - end
         if missing > _LONGEST_GAP:
             self._restart(frame.at)
         elif missing > 0:
             self._audio += bytes(2 * missing)
-        self._spans.append(_Span(self._end, entry, frame.received_ms))
-        self._audio += frame.pcm[max(-missing, 0) * 2 :] if missing < 0 else frame.pcm
+        self._spans.append(_Span(max(end, frame.at), entry, frame.received_ms))
+        self._audio += frame.pcm[-missing * 2 :] if missing < 0 else frame.pcm
         if self.turn_detection is None:
             self._heard = self._end
             self._keep(self._end - _LONGEST_TURN)
@@ -161,12 +166,17 @@ class Listener:
     @property
     def has_window(self) -> bool:
         """Whether there are 512 samples to listen to next."""
-        listens = self.turn_detection is not None and not self._ends.asking
-        return listens and self._end - self._heard >= WINDOW
+        waits = self.turn_detection is None or self._ends.asking
+        return not waits and self._end - self._heard >= WINDOW
+
+    def window_pcm(self) -> bytearray:
+        """The next 512 samples to listen to, as PCM16."""
+        start = 2 * (self._heard - self._kept)
+        return self._audio[start : start + 2 * WINDOW]
 
     def window(self) -> Float32:
-        """The next 512 samples to listen to, as float32."""
-        return to_float32(self._samples(self._heard, self._heard + WINDOW))
+        """The same as float32 (512,)."""
+        return to_float32(pcm16(self.window_pcm()))
 
     @property
     def has_question(self) -> bool:
@@ -200,6 +210,21 @@ class Listener:
             lead = self.turn_detection.prefix_ms * SAMPLES_PER_MS + BEGIN_WINDOWS * WINDOW
             self._keep(self._heard - lead)
         return None
+
+    def hint(self) -> SttHint | None:
+        """What the turn will be if the pause that was just heard is its end; None if there was none
+        or the turn is long."""
+        if not pauses(self._ends, self._heard):
+            return None
+        start, end = self._began, self._audio_end(self._ends.quiet_from)
+        if end - start > _LONGEST_HINT:
+            return None
+        return SttHint(
+            session_id=self.session.session_id,
+            pcm=self._pcm(start, end),
+            language=self.language,
+            prompt=self.transcription_prompt,
+        )
 
     def answer(self, probability: float, now_ms: int) -> Heard | None:
         """Takes in how likely `turn` is over."""
@@ -242,11 +267,15 @@ class Listener:
     def _end_turn(self, speech_end: int, now_ms: int) -> Heard:
         assert self.turn_detection is not None
         stopped = SpeechStopped(item_id=self._item_id, turn=self._turn, at=speech_end)
-        audio_end = min(speech_end + _TAIL, self._heard)
+        audio_end = self._audio_end(speech_end)
         respond: Respond = "if_words" if self.turn_detection.create_response else "never"
         marks = {"speech_end": self._received_ms(speech_end), "turn_end": now_ms}
         self._ends = Endpointing()
         return self._finish(self._began, audio_end, [stopped], marks, respond=respond)
+
+    def _audio_end(self, speech_end: int) -> int:
+        """The last sample of a turn whose speech ended there."""
+        return min(speech_end + _TAIL, self._heard)
 
     def _commit(self, reference: str | None, now_ms: int) -> Heard:
         manual = self.turn_detection is None
@@ -289,19 +318,21 @@ class Listener:
     ) -> Heard:
         """Makes the turn from `start` to `end` an item, with a job to transcribe it."""
         audio_ms = (end - start) // SAMPLES_PER_MS
+        trace = traces.begin()
         job = SttJob(
             session_id=self.session.session_id,
             item_id=self._item_id,
             turn=self._turn,
-            pcm=bytes(self._audio[2 * (start - self._kept) : 2 * (end - self._kept)]),
+            pcm=self._pcm(start, end),
             language=self.language,
             prompt=self.transcription_prompt,
             respond=respond,
             marks=marks,
+            trace=trace,
         )
         item = Item.of(item_id=self._item_id, role="user", status="in_progress", modality="audio")
         self._keep(end)
-        committed = Committed(item_id=self._item_id, audio_ms=audio_ms, number=number)
+        committed = Committed(item_id=self._item_id, audio_ms=audio_ms, number=number, trace=trace)
         return self._tell([*messages, committed], item=item, job=job)
 
     def _tell(
@@ -319,6 +350,9 @@ class Listener:
 
     def _samples(self, start: int, end: int) -> Int16:
         return pcm16(self._audio[2 * (start - self._kept) : 2 * (end - self._kept)])
+
+    def _pcm(self, start: int, end: int) -> bytes:
+        return bytes(self._audio[2 * (start - self._kept) : 2 * (end - self._kept)])
 
     def _keep(self, start: int) -> None:
         """Lets go of the audio before `start`."""

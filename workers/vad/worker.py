@@ -18,8 +18,11 @@ from itertools import islice
 
 import numpy as np
 
+from shared import traces
+from shared.audio import SAMPLE_RATE, pcm16, to_float32
 from shared.ids import now_ms
 from shared.lanes import Checkpoint, LaneKeeper, OwnedLane, earlier
+from shared.logs import concerning
 from shared.messages import (
     Command,
     Frame,
@@ -27,15 +30,22 @@ from shared.messages import (
     ListenerState,
     MessageError,
     SessionConfig,
+    SttHint,
+    SttJob,
     decode,
+    encode,
 )
+from shared.metrics.work import BATCH
 from shared.scripts.lanes import Heard, emit_lane
 from shared.worker import Context
-from workers.vad.engines import Hearing
+from workers.vad.engines import WINDOW, Hearing
 from workers.vad.listener import Listener
 
 # A session silent for so long is asked after: its gateway may have gone without a word.
 _ABANDONED_MS = 30_000
+
+_WINDOWS = BATCH.labels("vad")
+_TURNS = BATCH.labels("turn")
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +90,14 @@ class VadStage:
     def slots(self) -> int:
         return 0
 
+    @property
+    def queue_delay_ms(self) -> int:
+        return self._keeper.queueing.delay_ms
+
+    @property
+    def busy(self) -> float:
+        return 0.0
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             answering = tasks.create_task(self._answer(), name="ends of turns")
@@ -96,7 +114,8 @@ class VadStage:
             try:
                 state = decode(data, ListenerState)
             except MessageError as error:
-                log.error("the state of session %s was skipped: %s", session_id, error)
+                with concerning(session_id=session_id):
+                    log.error("the state of session %s was skipped: %s", session_id, error)
                 continue
             listener = Listener.restored(self._context.keyspace.session(session_id), state)
             if len(listener.model_state) != self._engine.STATE:
@@ -134,30 +153,35 @@ class VadStage:
     ) -> dict[str, _Attended]:
         """Gives each record to its session; returns the sessions that were given one."""
         touched: dict[str, _Attended] = {}
+        received_ms = now_ms()
         for lane, entry, message in entries:
             for record in message.records:
-                attended = await self._attend(lane, record)
-                if attended is not None:
-                    attended.waiting.append((entry, record))
-                    attended.active_ms = now_ms()
-                    touched[record.session_id] = attended
+                attended = self._attended.get(record.session_id)
+                if attended is None and (attended := await self._begin(lane, record)) is None:
+                    continue
+                attended.waiting.append((entry, record))
+                attended.active_ms = received_ms
+                touched[record.session_id] = attended
         return touched
 
     async def _advance(self, sessions: Mapping[str, _Attended]) -> None:
         """Moves sessions on to the end of their audio, or to where they ask something."""
-        while True:
+        while sessions:
             heard = self._take_in(sessions)
-            ready = self._ready(sessions)
+            asking = {key: a for key, a in sessions.items() if a.listener.has_question}
+            if asking:
+                self._asking |= asking
+                self._asked.set()
+            # The others have nothing left to be heard.
+            sessions = {key: a for key, a in sessions.items() if a.listener.has_window}
+            ready = [attended.listener for attended in sessions.values()]
             if ready:
-                heard += await self._listen(ready)
-            if heard:
-                await self._emit(heard)
-            if not ready:
-                break
-        asking = {key: a for key, a in sessions.items() if a.listener.has_question}
-        if asking:
-            self._asking |= asking
-            self._asked.set()
+                heard += self._listen(ready)
+            hints = [hint for listener in ready if (hint := listener.hint())]
+            if heard or hints:
+                await asyncio.gather(self._emit(heard), *map(self._hint, hints))
+            elif ready:
+                await asyncio.sleep(0)  # leases are renewed between two steps
 
     async def _answer(self) -> None:
         """Has the model answer what sessions ask, while the others are listened to."""
@@ -165,6 +189,7 @@ class VadStage:
             await self._asked.wait()
             asking = dict(islice(self._asking.items(), self._turns.batch))
             turns = [attended.listener.turn() for attended in asking.values()]
+            _TURNS.observe(len(turns))
             answers = await asyncio.to_thread(self._turns.over, turns)
             async with self._step:
                 self._asking = {k: a for k, a in self._asking.items() if asking.get(k) is not a}
@@ -182,11 +207,8 @@ class VadStage:
         await self._emit([event for event in heard if event is not None])
         await self._advance(here)
 
-    async def _attend(self, lane: OwnedLane, record: Frame | Command) -> _Attended | None:
-        """The session of a record; a session this worker has not met is introduced."""
-        attended = self._attended.get(record.session_id)
-        if attended is not None:
-            return attended
+    async def _begin(self, lane: OwnedLane, record: Frame | Command) -> _Attended | None:
+        """The session of a record that this worker has not met."""
         if isinstance(record, Command) and record.action == "open":
             return self._meet(lane, record)
         return await self._recall(lane, record)
@@ -231,20 +253,30 @@ class VadStage:
                     heard.append(event)
         return heard
 
-    def _ready(self, sessions: Mapping[str, _Attended]) -> list[tuple[Listener, np.ndarray]]:
-        listeners = [a.listener for a in sessions.values() if a.listener.has_window]
-        return [(listener, listener.window()) for listener in listeners]
+    def _listen(self, ready: Sequence[Listener]) -> list[Heard]:
+        """One step of the model for all sessions that have a window.
 
-    async def _listen(self, ready: Sequence[tuple[Listener, np.ndarray]]) -> list[Heard]:
-        """One step of the model for all sessions that have a window."""
-        audio = np.stack([window for _, window in ready])
-        states = np.stack([listener.model_state for listener, _ in ready])
-        probabilities, states = await asyncio.to_thread(self._engine.step, audio, states)
-        heard = [
-            listener.advance(float(probability), state, now_ms())
-            for (listener, _), probability, state in zip(ready, probabilities, states, strict=True)
-        ]
-        return [event for event in heard if event is not None]
+        For all but hundreds of them it takes less time than to have another thread take it, and
+        there is nothing to do meanwhile.
+        """
+        pcm = b"".join([listener.window_pcm() for listener in ready])
+        audio = to_float32(pcm16(pcm)).reshape(-1, WINDOW)
+        states = np.concatenate([listener.model_state for listener in ready])
+        _WINDOWS.observe(len(ready))
+        probabilities, after = self._engine.step(audio, states.reshape(len(ready), -1))
+        heard_ms = now_ms()
+        heard = []
+        for listener, probability, state in zip(ready, probabilities.tolist(), after, strict=True):
+            # A copy, as a view would keep the whole batch.
+            event = listener.advance(probability, state.copy(), heard_ms)
+            if event is not None:
+                heard.append(event)
+        return heard
+
+    async def _hint(self, hint: SttHint) -> None:
+        """Lets recognition begin before it is certain that the turn is over."""
+        shard = self._context.keyspace.session(hint.session_id).shard
+        await self._context.pipe.command("PUBLISH", shard.hints("stt"), encode(hint))
 
     async def _emit(self, heard: Sequence[Heard]) -> None:
         """Emits what was heard, each session's in order, sessions side by side."""
@@ -267,6 +299,8 @@ class VadStage:
             if status == "gone":
                 self._forget(session_id)
                 return
+            if status == "ok" and event.job is not None:
+                _trace(event.job)
 
     # --- sessions that end ---
 
@@ -281,6 +315,19 @@ class VadStage:
         attended = self._attended.pop(session_id, None)
         if attended is not None:
             self._ended.setdefault(attended.lane.lane.stream, set()).add(session_id)
+
+
+def _trace(turn: SttJob) -> None:
+    """The turn's trace begins: from the end of what was said until that was known."""
+    attributes: dict[str, traces.Value] = {
+        "parley.stage": "vad",
+        "session.id": turn.session_id,
+        "parley.item_id": turn.item_id,
+        "parley.turn": turn.turn,
+        "parley.audio_s": len(turn.pcm) / 2 / SAMPLE_RATE,
+    }
+    start_ms, end_ms = turn.marks["speech_end"], turn.marks["turn_end"]
+    traces.export(turn.trace, traces.Span("turn", start_ms, end_ms, attributes, first=True))
 
 
 def start(hearing: Hearing, context: Context) -> VadStage:

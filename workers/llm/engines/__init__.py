@@ -1,6 +1,6 @@
 """What an LLM engine is, and which there are."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -110,6 +110,15 @@ class LlmEngine(Protocol):
     name: str
     model: str
     slots: int
+    works_ahead: bool
+    """Whether it may answer what nobody has asked yet: not if each request costs something."""
+
+    @property
+    def read_ahead(self) -> Callable[[Prompt], Awaitable[None]] | None:
+        """Reads a conversation, so that the answer to one that begins with it begins sooner; raises
+        as `stream` does. Cancelled, it returns once its slot is free, within two steps. None if the
+        engine keeps nothing of what it read."""
+        ...
 
     def load(self) -> None:
         """Loads the model and warms it up; blocks.

@@ -12,13 +12,21 @@ from workers.llm.engines import Call, Completion, Delta, Message, Prompt, Prompt
 from workers.llm.engines.chat import declared, native_messages, plain_messages
 from workers.llm.engines.forced import ForcedCall, grammar
 from workers.llm.engines.history import attempts, refusal
+from workers.llm.engines.llama_slots import SlotChoice
 from workers.llm.engines.prefix import Prefix
 
 # A small model is right most often when nothing is left to chance. A repetition penalty would keep
 # it from the question's own words, which answers need; DRY keeps it from going in circles only:
 # https://github.com/oobabooga/text-generation-webui/pull/5677
 _TEMPERATURE = 0.0
-_SAMPLING = {"top_p": 0.9, "min_p": 0.05, "dry_multiplier": 0.8}
+# For each mark at which a repetition may begin anew llama.cpp goes through the whole vocabulary,
+# 3 ms an answer; by default there are four.
+_SAMPLING = {
+    "top_p": 0.9,
+    "min_p": 0.05,
+    "dry_multiplier": 0.8,
+    "dry_sequence_breakers": ["\n"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,7 @@ class Model:
     server: xllamacpp.Server
     context_tokens: int
     native: bool
+    slots: SlotChoice
 
 
 class _TooLong(Exception):
@@ -66,13 +75,18 @@ class _Written:
 
 
 class Decoding:
-    """One answer: decoded in a thread, read on the event loop on which it was made."""
+    """One answer: decoded in a thread, read on the event loop on which it was made.
 
-    def __init__(self, model: Model, prompt: Prompt) -> None:
+    If it is only `reading`, the prompt is read and no answer written.
+    """
+
+    def __init__(self, model: Model, prompt: Prompt, *, reading: bool = False) -> None:
         self.items: asyncio.Queue[Step | Exception] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._model = model
         self._prompt = prompt
+        self._reading = reading
+        self._slot = -1
         self._cancelled = threading.Event()
         self._prefix = Prefix(prompt.prefix)
         self._written = _Written(ForcedCall(prompt.forced) if prompt.forced else None)
@@ -80,6 +94,7 @@ class Decoding:
 
     def cancel(self) -> None:
         self._cancelled.set()
+        self._model.slots.look()
 
     def abort(self, reason: Exception) -> None:
         """Cancels, and tells the reader why."""
@@ -89,7 +104,13 @@ class Decoding:
     def run(self) -> None:
         """Decodes to the end, an error or a cancellation; blocks."""
         try:
-            outcome = self._decode_what_fits()
+            with self._model.slots.taken(
+                self._prompt.messages, reading=self._reading, cancelled=self._cancelled.is_set
+            ) as slot:
+                if slot is None:
+                    return
+                self._slot = slot
+                outcome = self._decode_what_fits()
             if isinstance(outcome, Completion):
                 for call in self._written.calls():
                     self._put(call)
@@ -108,7 +129,7 @@ class Decoding:
 
     def _tokens(self, messages: list[Message]) -> int:
         alone = Prompt(messages, tools=self._prompt.tools, choice=self._prompt.choice)
-        return prompt_tokens(self._model.server, alone, self._model.native)
+        return prompt_tokens(self._model.server, alone, self._model.native, self._slot)
 
     def _decode(self, messages: Sequence[Message], longest: int) -> Completion | Exception:
         """Answers `messages` if they are at most `longest` tokens."""
@@ -122,6 +143,9 @@ class Decoding:
             return self._cancelled.is_set() or isinstance(self._outcome, Exception)
 
         body = request(messages, self._prompt, self._prefix.text, self._model.native)
+        body["id_slot"] = self._slot
+        if self._reading:
+            body["max_tokens"] = 1  # which is known when the prompt has been read
         try:
             self._model.server.handle_chat_completions(body, on_chunk)
         except ValueError as error:
@@ -167,8 +191,8 @@ class Decoding:
             self._loop.call_soon_threadsafe(self.items.put_nowait, item)
 
 
-def prompt_tokens(server: xllamacpp.Server, prompt: Prompt, native: bool) -> int:
-    """How long the conversation is for the model; nothing of it is read.
+def prompt_tokens(server: xllamacpp.Server, prompt: Prompt, native: bool, slot: int = -1) -> int:
+    """How long the conversation is for the model; nothing of it is read. `slot` -1 is any.
 
     Raises:
         RuntimeError, ValueError: llama.cpp makes nothing of it.
@@ -179,7 +203,8 @@ def prompt_tokens(server: xllamacpp.Server, prompt: Prompt, native: bool) -> int
         first.update(chunk)
         return True
 
-    server.handle_chat_completions(request(prompt.messages, prompt, "", native), on_chunk)
+    body = request(prompt.messages, prompt, "", native) | {"id_slot": slot}
+    server.handle_chat_completions(body, on_chunk)
     if "prompt_progress" not in first:
         raise RuntimeError(first.get("error", {}).get("message", "llama.cpp said nothing"))
     return int(first["prompt_progress"]["total"])

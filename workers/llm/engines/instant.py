@@ -28,6 +28,8 @@ class InstantEngine:
     """
 
     name = "instant"
+    works_ahead = True
+    read_ahead = None
     model = "instant"
 
     def __init__(self, settings: Settings) -> None:

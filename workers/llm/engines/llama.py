@@ -7,11 +7,18 @@ four ways, called none in 32 requests for light or the weather, and answered som
 that is forced is forced on every model, by a grammar.
 """
 
+import asyncio
 import logging
+import os
 import tempfile
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+# OpenMP's threads wait for each other hundreds of times a step, and spin for milliseconds unless
+# they are told otherwise: beside a busy stage, two of them then wrote half as fast as one. These
+# spin for some microseconds, then they sleep. The library reads it once, when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "500")
 
 import xllamacpp
 
@@ -21,10 +28,12 @@ from shared.registry import loaded
 from shared.settings import Settings
 from workers.llm.engines import Completion, Message, Prompt, Step
 from workers.llm.engines.decoding import Decoding, Model, prompt_tokens, request
+from workers.llm.engines.llama_slots import SlotChoice
 
 # A step reads at most so many tokens of new prompts. Answers that are being written wait for it,
-# and so does a cancellation: at 3.5 ms a token, for less than half a second.
-_PROMPT_BATCH = 128
+# and a cancellation for two: at 3.5 ms a token, for a quarter of a second. Steps of 128 take a
+# sixth less a token.
+_PROMPT_BATCH = 32
 # What was read of conversations that hold no slot at present, so as not to read it again.
 _PREFIX_CACHE_MIB = 512
 
@@ -38,6 +47,7 @@ class LlamaEngine:
     """
 
     name = "llama"
+    works_ahead = True
 
     def __init__(self, settings: Settings, chat_template: str = "") -> None:
         self.model = settings.model("llm")
@@ -62,7 +72,8 @@ class LlamaEngine:
             warm_up = request(greeting, Prompt(greeting, max_tokens=1), prefix="", native=False)
             server.handle_chat_completions({**warm_up, "id_slot": slot}, lambda _: False)
         native = _knows_tools(server, greeting)
-        self._model = Model(server, self._settings.llm_context_tokens, native)
+        slots = SlotChoice(self.slots, greeting[:1])
+        self._model = Model(server, self._settings.llm_context_tokens, native, slots)
         self._threads = ThreadPoolExecutor(self.slots, thread_name_prefix="llama")
 
     def close(self) -> None:
@@ -73,15 +84,8 @@ class LlamaEngine:
         self._model = self._threads = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Step, None]:
-        model, threads = loaded(self._model, self.name), loaded(self._threads, self.name)
-        decoding = Decoding(model, prompt)
-        self._decodings.add(decoding)
-        try:
-            # As many threads as slots: what has no slot yet waits here, where it can be cancelled.
-            future = threads.submit(decoding.run)
-        except RuntimeError as error:  # they were shut down in this moment
-            self._decodings.discard(decoding)
-            raise _closed() from error
+        decoding = Decoding(loaded(self._model, self.name), prompt)
+        future = self._submit(decoding)
         try:
             while True:
                 item = await decoding.items.get()
@@ -94,6 +98,31 @@ class LlamaEngine:
             decoding.cancel()
             future.cancel()
             self._decodings.discard(decoding)
+
+    async def read_ahead(self, prompt: Prompt) -> None:
+        decoding = Decoding(loaded(self._model, self.name), prompt, reading=True)
+        reading = asyncio.wrap_future(self._submit(decoding))
+        try:
+            await asyncio.shield(reading)
+        finally:
+            decoding.cancel()
+            # Only then is the slot free for an answer that goes on from there.
+            await asyncio.wait({reading})
+            self._decodings.discard(decoding)
+        while not decoding.items.empty():
+            item = decoding.items.get_nowait()
+            if isinstance(item, Exception):
+                raise item
+
+    def _submit(self, decoding: Decoding) -> Future[None]:
+        threads = loaded(self._threads, self.name)
+        self._decodings.add(decoding)
+        try:
+            # As many threads as slots: what has no slot yet waits here, where it can be cancelled.
+            return threads.submit(decoding.run)
+        except RuntimeError as error:  # they were shut down in this moment
+            self._decodings.discard(decoding)
+            raise _closed() from error
 
 
 def _closed() -> RuntimeError:
@@ -122,8 +151,14 @@ def _params(model: Path, settings: Settings, socket: Path) -> xllamacpp.CommonPa
     params.fit_params = False  # as configured, or an error: never a smaller context in silence
     params.n_batch = params.n_ubatch = _PROMPT_BATCH
     params.cache_ram_mib = _PREFIX_CACHE_MIB
+    # Slots are chosen here. llama.cpp overwrites what is like a new prompt in part, without keeping
+    # the rest; as nothing is more than wholly alike, it always keeps what was there.
+    params.slot_prompt_similarity = 1.0
+    # A step that reads a prompt, or goes on with several answers, is worth sharing out, one of a
+    # single token is not: docs/performance/llm.md.
+    params.cpuparams.n_threads = settings.llm_threads
+    params.cpuparams_batch.n_threads = min(2 * settings.llm_threads, os.cpu_count() or 1)
     for cpu in (params.cpuparams, params.cpuparams_batch):
-        cpu.n_threads = settings.llm_threads
         cpu.poll = 0  # a thread that waits actively takes its core away from the other stages
     params.hostnames = [str(socket)]
     params.ui = False

@@ -23,6 +23,8 @@ class RemoteEngine:
     """
 
     name = "openai"
+    works_ahead = False
+    read_ahead = None
 
     def __init__(self, settings: Settings) -> None:
         self.model = settings.model("llm")

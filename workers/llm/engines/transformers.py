@@ -54,6 +54,8 @@ class TransformersEngine:
     """Answers up to `slots` conversations in one batch."""
 
     name = "transformers"
+    works_ahead = True
+    read_ahead = None
 
     def __init__(self, settings: Settings) -> None:
         self.model = settings.model("llm")

@@ -42,6 +42,8 @@ class SttEngine(Protocol):
 
     name: str
     model: str
+    works_ahead: bool
+    """Whether to have it transcribe what may never be asked for: not what has to be paid for."""
 
     @property
     def languages(self) -> Sequence[str]:

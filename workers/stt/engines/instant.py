@@ -10,6 +10,7 @@ class InstantEngine:
     """Answers with the number of samples and their CRC-32; no audio is no text."""
 
     name = "instant"
+    works_ahead = True
     model = "instant"
     languages: Sequence[str] = ()
 

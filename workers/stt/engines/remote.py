@@ -28,6 +28,7 @@ class RemoteEngine:
     """
 
     name = "openai"
+    works_ahead = False
     languages: Sequence[str] = ()
 
     def __init__(self, settings: Settings) -> None:

@@ -38,6 +38,8 @@ class TtsEngine(Protocol):
 
     name: str
     model: str
+    works_ahead: bool
+    """Whether it may speak what nobody has asked for yet: not if each request costs something."""
 
     @property
     def voices(self) -> Sequence[Voice]:

@@ -23,6 +23,7 @@ class InstantEngine:
     """
 
     name = "instant"
+    works_ahead = True
     model = "instant"
     voices: Sequence[Voice] = ()
 

@@ -52,6 +52,7 @@ class KokoroEngine:
     """
 
     name = "kokoro"
+    works_ahead = True
 
     def __init__(self, settings: Settings) -> None:
         self.model = ", ".join(settings.speech_models)

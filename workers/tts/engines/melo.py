@@ -39,6 +39,7 @@ class MeloEngine:
     """The speakers of one checkpoint a language; a sentence is synthesised whole."""
 
     name = "melo"
+    works_ahead = True
 
     def __init__(self, settings: Settings) -> None:
         if find_spec("meloplus") is None:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
+from numpy.typing import NDArray
 from piper import PiperVoice
-from piper.config import PhonemeType, PiperConfig, SynthesisConfig
+from piper.config import PhonemeType, PiperConfig
 
 from shared.audio import Int16, Resampler, to_int16
 from shared.models import resolve
 from shared.registry import CannotStart, loaded
 from shared.settings import Settings
 from workers.tts.engines import Speech, Voice
+from workers.tts.engines.piper_model import PiperModel
 
 _CHUNK_S = 0.2
 _WARM_UP = "Hello there, how are you today? I am ready."
@@ -27,14 +28,16 @@ _ISO_639_1 = {"cmn": "zh", "nb": "no"}
 
 @dataclass(frozen=True, slots=True)
 class _Speaker:
-    """A voice as Piper has it: a model, and a number where the model has several speakers."""
+    """A voice as Piper has it: a model, with its phonemes, and a number where the model has several
+    speakers."""
 
-    model: PiperVoice
+    model: PiperModel
+    phonemes: PiperVoice
     number: int | None
 
 
 class PiperEngine:
-    """A model for each voice; a sentence is synthesised whole and then handed out in chunks.
+    """A model for each voice; a sentence is synthesised in pieces, the first of them short.
 
     A voice is named as its model's file is, and speaks the language that its configuration states,
     with that language's phonemes. A model of several speakers is a voice for each of them:
@@ -47,6 +50,7 @@ class PiperEngine:
     """
 
     name = "piper"
+    works_ahead = True
 
     def __init__(self, settings: Settings) -> None:
         self.model = ", ".join(settings.speech_models)
@@ -65,8 +69,9 @@ class PiperEngine:
         for name in self._settings.speech_models:
             file = _onnx(resolve(name, self._settings.models_dir))
             config = _configuration(file)
-            model = _model(file, config, self._settings.tts_threads)
-            for voice, speaker in _speakers(file.stem, model):
+            phonemes = _phonemes(file, config)
+            model = PiperModel.load(file, self._settings.tts_threads)
+            for voice, speaker in _speakers(file.stem, model, phonemes):
                 if voice in speakers:
                     raise CannotStart(f"PARLEY_TTS_MODELS must name the voice {voice} only once")
                 speakers[voice] = speaker
@@ -92,23 +97,36 @@ class PiperEngine:
 
 
 def _spoken(speaker: _Speaker, speech: Speech) -> Iterator[Int16]:
-    config = speaker.model.config
-    synthesis = SynthesisConfig(
-        speaker_id=speaker.number,
-        length_scale=config.length_scale / speech.speed,
-        normalize_audio=False,
-    )
-    resampler = Resampler(config.sample_rate, speech.sample_rate)
-    step = round(_CHUNK_S * config.sample_rate)
-    for sentence in speaker.model.synthesize(speech.text.translate(_NO_MARKUP), synthesis):
-        samples = to_int16(sentence.audio_float_array)
-        for start in range(0, len(samples), step):
-            chunk = resampler.process(samples[start : start + step])
-            if len(chunk):
-                yield chunk
+    rate: int = speaker.phonemes.config.sample_rate
+    resampler = Resampler(rate, speech.sample_rate)
+    step = round(_CHUNK_S * rate)
+    for sentence in speaker.phonemes.phonemize(speech.text.translate(_NO_MARKUP)):
+        if not sentence:
+            continue
+        for piece in speaker.model.speak(_inputs(speaker, sentence, speech.speed)):
+            samples = to_int16(piece)
+            for start in range(0, len(samples), step):
+                chunk = resampler.process(samples[start : start + step])
+                if len(chunk):
+                    yield chunk
     rest = resampler.process(np.zeros(0, np.int16), last=True)
     if len(rest):
         yield rest
+
+
+def _inputs(speaker: _Speaker, sentence: list[str], speed: float) -> dict[str, NDArray[Any]]:
+    """A sentence's phonemes as the models take them."""
+    config = speaker.phonemes.config
+    numbers = speaker.phonemes.phonemes_to_ids(sentence)
+    scales = [config.noise_scale, config.length_scale / speed, config.noise_w_scale]
+    inputs: dict[str, NDArray[Any]] = {
+        "input": np.array([numbers], np.int64),
+        "input_lengths": np.array([len(numbers)], np.int64),
+        "scales": np.array(scales, np.float32),
+    }
+    if speaker.number is not None:
+        inputs["sid"] = np.array([speaker.number], np.int64)
+    return inputs
 
 
 def _onnx(path: Path) -> Path:
@@ -132,11 +150,8 @@ def _configuration(file: Path) -> dict[str, Any]:
     return config
 
 
-def _model(file: Path, config: dict[str, Any], threads: int) -> PiperVoice:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # A spinning thread takes its core away from the other stages.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _phonemes(file: Path, config: dict[str, Any]) -> PiperVoice:
+    """What makes a voice's phonemes of text; it speaks nothing."""
     settings = PiperConfig.from_dict(config)
     # The others need packages of their own, and the one for pinyin fetches data when it is used.
     if settings.phoneme_type not in (PhonemeType.ESPEAK, PhonemeType.TEXT):
@@ -144,19 +159,19 @@ def _model(file: Path, config: dict[str, Any], threads: int) -> PiperVoice:
             f"the Piper voice {file.stem} must have phonemes of espeak or none, not"
             f" {settings.phoneme_type.value!r}: choose another voice of its language"
         )
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return PiperVoice(session=session, config=settings)
+    return PiperVoice(session=None, config=settings)
 
 
-def _speakers(name: str, model: PiperVoice) -> Iterator[tuple[str, _Speaker]]:
+def _speakers(name: str, model: PiperModel, phonemes: PiperVoice) -> Iterator[tuple[str, _Speaker]]:
     """The voices of a model, the usual one first."""
-    if model.config.num_speakers == 1:
-        yield name, _Speaker(model, None)
+    config = phonemes.config
+    if config.num_speakers == 1:
+        yield name, _Speaker(model, phonemes, None)
         return
-    unnamed = {str(number): number for number in range(model.config.num_speakers)}
-    numbers = model.config.speaker_id_map or unnamed
+    unnamed = {str(number): number for number in range(config.num_speakers)}
+    numbers = config.speaker_id_map or unnamed
     for speaker, number in sorted(numbers.items(), key=lambda pair: pair[1]):
-        yield f"{name}#{speaker}", _Speaker(model, number)
+        yield f"{name}#{speaker}", _Speaker(model, phonemes, number)
 
 
 def _language(config: dict[str, Any]) -> str:

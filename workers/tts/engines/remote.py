@@ -27,6 +27,7 @@ class RemoteEngine:
     """
 
     name = "openai"
+    works_ahead = False
     voices: Sequence[Voice] = ()
 
     def __init__(self, settings: Settings) -> None:
