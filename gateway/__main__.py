@@ -6,12 +6,14 @@ import signal
 import sys
 
 import uvicorn
-from pydantic import ValidationError
 
 from gateway.access.bounds import Bounds
 from gateway.app import create_app
 from shared import logs
-from shared.settings import Settings, explained, settings
+from shared.garbage import settle
+from shared.metrics.serving import serving
+from shared.registry import CannotStart
+from shared.settings import INVALID, Settings, explained, settings
 
 # The protocol allows an append of 15 MiB, which is 20 MiB of base64. What is a little more gets an
 # error that says so, what is more than this ends the connection.
@@ -52,15 +54,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         config = settings()
-    except ValidationError as error:
+    except INVALID as error:
         sys.exit(f"gateway: {explained(error)}")
     if config.problem:
         sys.exit(f"gateway: {config.problem}")
     logs.set_up("gateway", config.log_level, config.log_format)
     _say_who_gets_in(config)
     gateway = server(config)
-    with contextlib.suppress(KeyboardInterrupt):
-        gateway.run()
+    try:
+        with contextlib.suppress(KeyboardInterrupt), serving(config):
+            settle()
+            gateway.run()
+    except CannotStart as error:
+        sys.exit(f"gateway: {error}")
     if not gateway.started:
         sys.exit(1)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.playout import Playout, PlayoutError
 from shared.audio import Int16
+from shared.ids import now_ms
 from shared.messages import AudioChunk, Item, Marks, Part, ResponseCreated, TextDelta, TextDone
 
 Status = Literal["completed", "incomplete", "cancelled", "failed"]
@@ -19,7 +20,7 @@ class Answer:
 
     `texts` holds each segment's text; `marks` when the turn reached each stage. `sample_rate` is
     its audio's, in Hz. `aside` says that it is no part of the conversation. `cut_at_ms` is where
-    the client says it stopped playing, if it said so.
+    the client says it stopped playing, if it said so. `began_ms` is when this gateway heard of it.
     """
 
     response_id: str
@@ -32,6 +33,8 @@ class Answer:
     marks: Marks = field(default_factory=dict)
     done: TextDone | None = None
     cut_at_ms: int | None = None
+    trace: str = ""
+    began_ms: int = field(default_factory=now_ms)
     _characters: int = 0
 
     @classmethod
@@ -44,6 +47,7 @@ class Answer:
             rate,
             Playout(rate, lead_s),
             aside=created.aside,
+            trace=created.trace,
         )
 
     @property

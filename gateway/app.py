@@ -1,5 +1,5 @@
-"""The FastAPI application: the page, health, readiness, OpenAI's API and the original WebSocket
-endpoint."""
+"""The FastAPI application: the page, health, readiness, metrics, OpenAI's API and the original
+WebSocket endpoint."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -9,11 +9,12 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from gateway import web
+from gateway import metrics, web
 from gateway.access import Denied
 from gateway.hub import Hub, hub
 from gateway.protocols import legacy, realtime, rest
 from gateway.protocols.realtime.errors import ProtocolError
+from shared import traces
 from shared.settings import Settings
 
 
@@ -29,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with hub(settings) as opened:
+        async with traces.exporting("gateway", settings), hub(settings) as opened:
             app.state.hub = opened
             yield
 
@@ -72,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_rest(app: FastAPI, settings: Settings) -> None:
     app.include_router(rest.router)
     app.include_router(web.router)
+    app.include_router(metrics.router)
     app.add_exception_handler(Denied, rest.denied)
     app.add_exception_handler(ProtocolError, rest.wrong)
     app.add_exception_handler(HTTPException, rest.unknown)

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from shared.broker import Fields, Pipe, fields_of, persist, published, stream_entries
 from shared.keys import Keyspace, SessionKeys
+from shared.logs import concerning
 from shared.messages import Detached, MessageError, OutMessage, decode
 
 _READ_ENTRIES = 256
@@ -98,7 +99,7 @@ class Follower:
     async def output(self, keys: SessionKeys, until: str) -> list[tuple[str, OutMessage]]:
         """What the broker still holds of a session's output, up to entry `until`."""
         reply = await self._pipe.command("XRANGE", keys.out, "-", until)
-        found = [_read_entry(entry.decode(), fields_of(fields)) for entry, fields in reply]
+        found = [_read_entry(keys, entry.decode(), fields_of(fields)) for entry, fields in reply]
         return [read for read in found if read is not None]
 
     def _ring_all(self) -> None:
@@ -139,15 +140,16 @@ class Follower:
         for _, entries in stream_entries(reply):
             for entry, fields in entries:
                 inbox.read = entry
-                if found := _read_entry(entry, fields):
+                if found := _read_entry(inbox.keys, entry, fields):
                     inbox.put(*found)
             if len(entries) == _READ_ENTRIES:
                 self._ring(inbox.keys.session_id)
 
 
-def _read_entry(entry: str, fields: Fields) -> tuple[str, OutMessage] | None:
+def _read_entry(keys: SessionKeys, entry: str, fields: Fields) -> tuple[str, OutMessage] | None:
     try:
         return entry, decode(fields[b"m"], OutMessage)  # type: ignore[arg-type]
     except (MessageError, KeyError) as error:
-        log.error("output %s was skipped: %s", entry, error)
+        with concerning(session_id=keys.session_id):
+            log.error("output %s was skipped: %s", entry, error)
         return None

@@ -11,18 +11,26 @@ from dataclasses import dataclass
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from gateway.access import Access
+from gateway.admission import Admission, Unavailable
 from gateway.cursor import Cursor
 from gateway.follower import Follower
+from gateway.foretelling import foretell
 from gateway.playout import PlayoutError
 from gateway.restore import restore
 from gateway.session import Session
+from gateway.status import Status
 from shared.audio import SAMPLE_RATE, AudioError
 from shared.broker import UNREACHABLE, Pipe, connect, persist
+from shared.footprint import Meter
+from shared.gateways import keep_signing_in, sign_off
 from shared.heartbeat import Offers, living, offered
 from shared.ids import is_id, new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.lanes import LaneWriter
+from shared.log_levels import follow
+from shared.logs import concerning
 from shared.messages import ListenerState, SessionConfig, decode
+from shared.metrics.gateway import OPENED, RESUMED, SESSIONS
 from shared.profiles import STAGES
 from shared.scripts import SESSION_TTL_S
 from shared.scripts import sessions as scripts
@@ -36,16 +44,16 @@ RESUME_WITHIN_S = 60
 _RENEW_S = SESSION_TTL_S - RESUME_WITHIN_S
 # How long a client, or a load balancer that asks, is kept waiting for a broker that is away.
 _PATIENCE_S = 5.0
+# How long a gateway that ends tries to say so.
+_PARTING_S = 1.0
+# How often what workers say of themselves is read.
+_LOAD_S = 1.0
 # What the broker must have left for the sessions that are open before a new one is opened.
 _FULL = 0.9
 # Sent again before what was heard, for a resampler that begins anew to have settled: up to 112 ms.
 _OVERLAP = SAMPLE_RATE // 8
 
 log = logging.getLogger(__name__)
-
-
-class Unavailable(Exception):
-    """No session can be opened or resumed now; it may be tried again."""
 
 
 class Refused(Exception):
@@ -70,6 +78,8 @@ class Hub:
     def __init__(self, settings: Settings, pipe: Pipe, follower: Follower, gateway: str) -> None:
         self.settings = settings
         self.access = Access(settings, pipe)
+        self._admission = Admission(settings.queue_limit_ms)
+        self._meter = Meter(on_gpu=False)
         self._gateway = gateway
         self._keyspace = Keyspace(settings.shards, settings.lanes)
         self._pipe = pipe
@@ -82,14 +92,17 @@ class Hub:
 
         Raises:
             Unavailable: the broker is out of reach, or has no room for more sessions.
+            Overloaded: the sessions that are open need the workers for themselves.
         """
         hold = Attachment(self._keyspace.session(new_id("sess")), new_id("att"))
         token = secrets.token_urlsafe(24)
         async with self._patience():
             await self._check_room()
+            self._admission.admit(hold.keys.session_id, len(self._sessions))
             await scripts.attach(
                 self._pipe, hold, gateway=self._gateway, token=token, config=config
             )
+            await foretell(self._pipe, hold.keys, config)
         session = Session(
             hold,
             config,
@@ -99,8 +112,11 @@ class Hub:
             lead_s=lead_s,
         )
         self._sessions.add(session)
+        SESSIONS.set(len(self._sessions))
+        OPENED.inc()
         session.open()
-        log.info("session %s opened", hold.keys.session_id)
+        with concerning(session_id=hold.keys.session_id):
+            log.info("session %s opened", hold.keys.session_id)
         return session, token
 
     async def resume(
@@ -134,7 +150,10 @@ class Hub:
             restored=restored,
         )
         self._sessions.add(session)
-        log.info("session %s resumed", session_id)
+        SESSIONS.set(len(self._sessions))
+        RESUMED.inc()
+        with concerning(session_id=session_id):
+            log.info("session %s resumed", session_id)
         requests = max(state.requests, cursor.requests)
         return session, Resumed(requests, state.audio_ms, state.items, state.settled)
 
@@ -142,16 +161,19 @@ class Hub:
         """Lets go of a session: it ends now if it is over, else it waits to be resumed."""
         self._follower.unfollow(session.inbox)
         session_id = session.keys.session_id
+        self._admission.left(session_id)
         try:
             if over:
                 await session.close()
                 log.info("session %s closed", session_id)
             else:
+                await session.detach()
                 log.info("session %s waits for its client", session_id)
         except RedisError as error:
             log.warning("session %s is left to expire: %s", session_id, error)
         finally:
             self._sessions.discard(session)
+            SESSIONS.set(len(self._sessions))
 
     async def _attach(self, hold: Attachment, token: str, cursor: Cursor) -> None:
         known, trimmed = await self._pipe.command("HMGET", hold.keys.state, "token", "trimmed")
@@ -188,6 +210,21 @@ class Hub:
             [item.decode() for item in order],
             settled,
         )
+
+    def check_load(self) -> None:
+        """Whether a session could be opened, as far as the workers' load goes.
+
+        Raises:
+            Overloaded: not now.
+        """
+        self._admission.check(len(self._sessions))
+
+    async def watch_load(self) -> None:
+        """Keeps up with what the workers and this process take, until cancelled."""
+        while True:
+            workers = await persist(lambda: living(self._pipe))
+            self._admission.observe(workers, self._meter.read(), len(self._sessions))
+            await asyncio.sleep(_LOAD_S)
 
     async def _check_room(self) -> None:
         """New sessions are refused before those that are open have no room left."""
@@ -226,6 +263,18 @@ class Hub:
         except (TimeoutError, *UNREACHABLE):
             return ["broker"]
         return [stage for stage in STAGES if stage not in ready]
+
+    async def show_status(self) -> None:
+        """Tells the broker how this gateway does, until cancelled; then that it is gone."""
+        status = Status(self._gateway, self._meter)
+        try:
+            await persist(
+                lambda: keep_signing_in(self._pipe, lambda: status.describe(len(self._sessions)))
+            )
+        finally:
+            with contextlib.suppress(TimeoutError, *UNREACHABLE):
+                async with asyncio.timeout(_PARTING_S):
+                    await sign_off(self._pipe, self._gateway)
 
     async def keep_alive(self) -> None:
         """Renews the keys of the sessions served here, until cancelled."""
@@ -273,6 +322,9 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
                 tasks.create_task(follower.run(), name="follower"),
                 tasks.create_task(opened.keep_alive(), name="session keys"),
                 tasks.create_task(opened.access.run(), name="access"),
+                tasks.create_task(opened.show_status(), name="status"),
+                tasks.create_task(opened.watch_load(), name="load"),
+                tasks.create_task(persist(lambda: follow(pipe, "gateway")), name="log level"),
             ]
             yield opened
             await opened.flush()

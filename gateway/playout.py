@@ -76,8 +76,11 @@ class Playout:
         self._count: int | None = None
         self._current = 0  # the segment that is going out
         self._sent = 0
+        self._dry = False
         # When the client would have begun, had it played everything sent without a pause.
         self._origin: float | None = None
+        self.underruns = 0
+        """How often the client had played everything and there was more to come."""
 
     def add(self, segment: int, offset: int, pcm: bytes | Int16, final: bool = False) -> None:
         """Hold audio of `segment` from its sample `offset` on; `final` ends the segment.
@@ -135,6 +138,7 @@ class Playout:
         pieces = []
         while room > 0 and (segment := self._playable()) is not None:
             if self._origin is None or self._played(now) > self._sent:
+                self.underruns += self._origin is not None
                 self._origin = now - self._sent / self._rate
             offset = segment.taken
             samples = segment.pop(room)
@@ -169,7 +173,9 @@ class Playout:
         Until then it is all or nothing: an empty array says that they are not there yet.
         """
         parts: list[Int16] = [np.empty(0, np.int16)]
-        if self._waiting(samples) >= samples or self._complete():
+        before, self._dry = self._dry, self._waiting(samples) < samples and not self._complete()
+        self.underruns += self._dry and not before and self._sent > 0
+        if not self._dry:
             while samples and (segment := self._playable()) is not None:
                 parts.append(segment.pop(samples))
                 samples -= len(parts[-1])

@@ -15,18 +15,29 @@ from gateway.answer import Answer, Status
 from gateway.asides import Asides
 from gateway.conversation import Conversation, ItemError
 from gateway.follower import Inbox
-from gateway.happenings import AudioOut, ClientEvent, ResponseEnded, TakenOver, still_ours
+from gateway.foretelling import foretell
+from gateway.happenings import (
+    AudioOut,
+    ClientEvent,
+    ResponseEnded,
+    SessionEnded,
+    TakenOver,
+    still_ours,
+)
 from gateway.idle import Idle
 from gateway.playout import PlayoutError
 from gateway.restore import Restored
+from gateway.tracing import Traced
 from gateway.voice import Voice
 from gateway.wanted import Wanted
 from shared.audio import SAMPLE_RATE, AudioError, Int16
 from shared.broker import Pipe
 from shared.ids import now_ms
 from shared.lanes import LaneWriter
+from shared.logs import concerning
 from shared.messages import (
     AudioChunk,
+    Closed,
     Committed,
     Detached,
     Interrupted,
@@ -41,11 +52,14 @@ from shared.messages import (
     TextDone,
     decode,
 )
+from shared.metrics.audio import AUDIO, FRAMES
+from shared.metrics.gateway import EPOCHS_CANCELLED, INTERRUPTIONS, observe_answer, observe_turn
 from shared.scripts import sessions as scripts
 from shared.scripts.sessions import Attachment
 
 _NOTHING = np.empty(0, np.int16)
 _USUAL = Wanted()
+_AUDIO, _FRAMES = AUDIO.labels("out"), FRAMES.labels("out")
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +103,7 @@ class Session:
         self._last_answer: Answer | None = None
         self._postponed: tuple[str, OutMessage] | None = None
         self._idle = Idle()
+        self._traced = Traced(hold.keys.session_id)
 
     # --- in ---
 
@@ -102,12 +117,17 @@ class Session:
         # first the lane, so that a request whose script has run is in it
         await self.voice.command("configure", request=request)
         still_ours(await scripts.configure(self._pipe, self.hold, config, request=request))
+        await foretell(self._pipe, self.keys, config)
 
     async def respond(self, wanted: Wanted = _USUAL, *, request: int = 0) -> bool:
         """Begins a response; False if one is active, or too many are aside."""
-        response = wanted.response(self.keys.session_id, self.config)
+        trace = self._traced.ask(aside=wanted.aside)
+        response = wanted.response(self.keys.session_id, self.config, trace)
         status = await scripts.create_response(self._pipe, self.hold, response, request=request)
-        return still_ours(status) == "ok"
+        begun = still_ours(status) == "ok"
+        if begun:
+            self._traced.asked(trace, response.response_id)
+        return begun
 
     async def cancel(self, response_id: str | None = None, *, request: int = 0) -> bool:
         """Cancels the conversation's active response, or the one that is named; False if there
@@ -146,6 +166,10 @@ class Session:
             answer.cut_at_ms = before
             raise
 
+    async def detach(self) -> None:
+        """Lets go of the session, which waits for its client."""
+        await scripts.detach(self._pipe, self.hold)
+
     async def close(self) -> None:
         """Ends the session and removes what the broker holds of it, unless another connection
         goes on with it."""
@@ -172,7 +196,7 @@ class Session:
         """What the client must be shown, in order, and its audio when it is due.
 
         Raises:
-            SessionEnded: another connection goes on with the session.
+            SessionEnded: it was ended, or another connection goes on with it.
         """
         while True:
             received = await self._next()
@@ -192,7 +216,7 @@ class Session:
             return _NOTHING
         pulled = self._answer.playout.pull(samples)
         if len(pulled):
-            self._answer.marks.setdefault("audio_out", now_ms())
+            self._went_out(self._answer, len(pulled))
         return pulled
 
     async def conclude(self) -> ResponseEnded | None:
@@ -259,8 +283,16 @@ class Session:
             return []
         audio = answer.due(self._clock())
         if audio:
-            answer.marks.setdefault("audio_out", now_ms())
+            self._went_out(answer, sum(len(samples) for samples, _ in audio))
         return [AudioOut(answer, samples, sent) for samples, sent in audio]
+
+    def _went_out(self, answer: Answer, samples: int) -> None:
+        _FRAMES.inc()
+        _AUDIO.inc(samples / answer.sample_rate)
+        if "audio_out" not in answer.marks:
+            answer.marks["audio_out"] = now_ms()
+            if answer.playout.sent_samples == samples:  # else it began at another gateway
+                observe_turn(answer.marks)
 
     async def _take_in(self, entry: str, message: OutMessage) -> list[ClientEvent]:
         """Follows the answers; whatever belongs to one that is over is dropped."""
@@ -270,6 +302,7 @@ class Session:
             self._postponed = (entry, message)
             return []
         self.entry = entry
+        self._traced.follow(message)
         aside = await self._take_aside(message)
         if aside is not None:
             return aside
@@ -277,6 +310,8 @@ class Session:
             case Detached():
                 self._check_attachment(message)
                 return []
+            case Closed():
+                raise SessionEnded(message.reason)
             case ResponseCreated():
                 return await self._begin(message)
             case Interrupted():
@@ -306,9 +341,7 @@ class Session:
         before = self._answer
         if before is not None and before.response_id == created.response_id:
             return []  # a broker that fell back by a moment has its work done again
-        ended: list[ClientEvent] = []
-        if before is not None:
-            ended = [await self._fail(before, "the rest of it was lost")]
+        ended = [await self._fail(before, "the rest of it was lost")] if before else []
         self._answer = Answer.begun(created, self._lead_s or 0.0)
         return [*ended, created]
 
@@ -327,14 +360,17 @@ class Session:
         return [] if fresh is None else [fresh]
 
     async def _cut(self, message: Interrupted) -> list[ClientEvent]:
+        EPOCHS_CANCELLED.inc()
         answer = self._answer
         if answer is None or message.response_id not in ("", answer.response_id):
             return []
+        INTERRUPTIONS.labels(message.reason).inc()
         heard = answer.heard(self._clock())
         return [await self._end(answer, "cancelled", heard, message.reason)]
 
     async def _fail(self, answer: Answer, problem: str) -> ResponseEnded:
-        log.error("response %s failed: %s", answer.response_id, problem)
+        with concerning(response_id=answer.response_id):
+            log.error("response %s failed: %s", answer.response_id, problem)
         await scripts.interrupt(self._pipe, self.hold, response_id=answer.response_id)
         return await self._end(answer, "failed", answer.heard(self._clock()), problem)
 
@@ -354,6 +390,8 @@ class Session:
     async def _settle(self, ended: ResponseEnded) -> None:
         """The broker lets go of the response, and keeps what was heard of it."""
         answer = ended.answer
+        observe_answer(ended.status, answer.playout.underruns)
+        self._traced.ended(ended)
         item = answer.item(ended.status, ended.text)
         status = await scripts.end_response(
             self._pipe, self.hold, answer.response_id, item, self.entry, aside=answer.aside

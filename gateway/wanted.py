@@ -25,8 +25,8 @@ class Wanted:
     aside: bool = False
     protocol: str = ""
 
-    def response(self, session_id: str, config: SessionConfig) -> NewResponse:
-        """The response, for a session with this configuration."""
+    def response(self, session_id: str, config: SessionConfig, trace: str = "") -> NewResponse:
+        """The response, for a session with this configuration, as part of a turn's `trace`."""
         response_id, item_id = new_id("resp"), new_id("item")
         modality = self.modality or config.modality
         output_rate = self.output_rate or config.output_rate
@@ -39,6 +39,7 @@ class Wanted:
                 output_rate=output_rate,
                 aside=self.aside,
                 protocol=self.protocol,
+                trace=trace,
             ),
             LlmJob(
                 session_id=session_id,
@@ -52,5 +53,6 @@ class Wanted:
                 input=self.input,
                 aside=self.aside,
                 output_rate=output_rate,
+                trace=trace,
             ),
         )

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from gateway.access.denied import Denied, Exceeded, too_many, unauthorized
 from gateway.access.grant import Grant
 from gateway.access.presented import check_page, credentials
+from gateway.access.tally import DayUsed, Tally
 from gateway.access.usage import LEASE_S, Usage
 from shared import api_keys
 from shared.broker import UNREACHABLE, Pipe, persist
@@ -54,6 +55,7 @@ class Access:
         self._settings = settings
         self._pipe = pipe
         self._usages = {key.name: Usage(key, pipe) for key in settings.api_keys}
+        self._tallies = {name: Tally(name, pipe) for name in self._usages or ("",)}
         self._grants: set[Grant] = set()
 
     @contextlib.asynccontextmanager
@@ -67,10 +69,10 @@ class Access:
         """
         if resumes:
             check_page(connection, self._settings)
-            grant = Grant(self._pipe, self._usages, None)
+            grant = Grant(self._pipe, self._usages, self._tallies, None)
         else:
             client = await self.identify(connection)
-            grant = Grant(self._pipe, self._usages, client.usage, client.session)
+            grant = Grant(self._pipe, self._usages, self._tallies, client.usage, client.session)
         async with patience():
             await grant.enter()
         self._grants.add(grant)
@@ -117,6 +119,19 @@ class Access:
                 raise too_many(str(exceeded), 1) from exceeded
         return client
 
+    async def used(self, client: Client, days: int) -> list[DayUsed]:
+        """What the clients of a key have used on the last days, the latest first.
+
+        Raises:
+            Denied: the client's own key is ephemeral.
+        """
+        if client.ephemeral:
+            raise Denied(403, "an ephemeral key is told of no usage", "invalid_api_key")
+        tally = self._tallies[client.usage.key.name if client.usage else ""]
+        async with patience():
+            await tally.save()
+            return await tally.days(days)
+
     async def mint(self, client: Client, session: dict[str, Any], lasts_s: int) -> str:
         """A new ephemeral key of `client`, which opens sessions that begin with `session`.
 
@@ -157,15 +172,16 @@ class Access:
 
     async def run(self) -> None:
         """Keeps the broker's counts, until cancelled."""
-        if not self._usages:
-            return
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_every(_SAVE_S, self.save), name="audio counts")
+            tasks.create_task(_every(_SAVE_S, self.save), name="counts")
             tasks.create_task(_every(_RENEW_S, self._renew), name="leases")
 
     async def save(self) -> None:
-        """Has the broker count the audio that was heard."""
-        await asyncio.gather(*(usage.save() for usage in self._usages.values()))
+        """Has the broker count what was used."""
+        await asyncio.gather(
+            *(usage.save() for usage in self._usages.values()),
+            *(tally.save() for tally in self._tallies.values()),
+        )
 
     async def _renew(self) -> None:
         leases = [usage.renew() for usage in self._usages.values()]

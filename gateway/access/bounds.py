@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from shared.metrics.gateway import REFUSED
 from shared.settings import Settings
 
 # For a client that is refused to hear why.
@@ -38,9 +39,11 @@ class Bounds:
     def enter(self, transport: asyncio.BaseTransport) -> PlainTextResponse | None:
         """Counts a connection; or, if there are too many, what it is to be told."""
         if len(self._open) >= self._most:
+            REFUSED.labels("connections").inc()
             return PlainTextResponse("the server has too many connections", 503, _REFUSED)
         address = _network(transport.get_extra_info("peername"))
         if self._of_address[address] >= self._most_of_address:
+            REFUSED.labels("connections").inc()
             return PlainTextResponse("your address has too many connections", 429, _REFUSED)
         self._open[transport] = address
         self._of_address[address] += 1

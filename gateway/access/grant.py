@@ -1,12 +1,15 @@
 """What a client that was let in may do, for as long as it is connected."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from gateway.access.denied import Denied, Exceeded
+from gateway.access.tally import Tally
 from gateway.access.usage import Usage
+from gateway.answer import Answer
 from shared.broker import Pipe
 from shared.ids import new_id
 from shared.keys import SessionKeys
@@ -38,11 +41,17 @@ class Grant:
     """
 
     def __init__(
-        self, pipe: Pipe, usages: dict[str, Usage], usage: Usage | None, session: Any = None
+        self,
+        pipe: Pipe,
+        usages: dict[str, Usage],
+        tallies: Mapping[str, Tally],
+        usage: Usage | None,
+        session: Any = None,
     ) -> None:
         self.session: dict[str, Any] | None = session
         self._pipe = pipe
         self._usages = usages
+        self._tallies = tallies
         self._usage = usage
         self._lease = new_id("lease")
         self._keys: SessionKeys | None = None
@@ -64,6 +73,8 @@ class Grant:
         Raises:
             Denied: of a session that is resumed, the key is gone, or its limits are reached.
         """
+        if fresh:
+            self._tally.count("sessions")
         if not self._usages:
             return
         seconds, micros = await self._pipe.command("TIME")
@@ -98,8 +109,22 @@ class Grant:
 
     def hear(self, samples: int) -> None:
         """Counts audio of the client's at 16 kHz."""
+        self._tally.count("input_samples", samples)
         if self._usage is not None and not self._usage.hear(samples):
             self._silenced.set()
+
+    def answered(self, answer: Answer) -> None:
+        """Counts a response that has ended."""
+        self._tally.count("responses")
+        self._tally.count("output_audio_ms", answer.sent_ms)
+        if answer.done is not None:
+            self._tally.count("input_tokens", answer.done.input_tokens)
+            self._tally.count("cached_tokens", answer.done.cached_tokens)
+            self._tally.count("output_tokens", answer.done.output_tokens)
+
+    @property
+    def _tally(self) -> Tally:
+        return self._tallies[self._usage.key.name if self._usage else ""]
 
     def remaining(self) -> Remaining | None:
         """What is left of the key's rate; None if it has none, or nothing was asked yet."""

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from gateway.access.denied import Denied
-from shared.settings import Settings, is_loopback
+from shared.loopback import is_loopback
+from shared.settings import Settings
 
 # Hugging Face's clients send X-HF-Authorization to Spaces, whose proxy keeps it to itself.
 _HEADERS = ("authorization", "x-hf-authorization")

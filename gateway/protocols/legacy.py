@@ -58,6 +58,7 @@ class _Connection:
         """Keeps the answer up to date; its audio goes out as the client's frames come in."""
         async for event in self._session.events():
             if isinstance(event, ResponseEnded):
+                self._grant.answered(event.answer)
                 self._over = self._answering
 
     async def listen(self) -> None:
@@ -86,5 +87,7 @@ class _Connection:
         self._answering = True
         padding = bytes(2 * (self._frame_samples - len(samples)))
         await self._client.send(samples.tobytes() + padding)
-        if await self._session.conclude() is not None:
+        ended = await self._session.conclude()
+        if ended is not None:
+            self._grant.answered(ended.answer)
             self._over = True

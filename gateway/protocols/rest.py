@@ -1,9 +1,12 @@
-"""The HTTP endpoints of OpenAI's API: models, voices, and ephemeral keys for browsers."""
+"""The HTTP endpoints of OpenAI's API: models, voices, and ephemeral keys for browsers; and what
+a key has used."""
 
 import json
+import re
 import time
 from typing import Any, Literal
 
+import msgspec
 import pydantic
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -11,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from gateway.access import Denied
-from gateway.hub import Hub, Unavailable
+from gateway.access.tally import DAYS
+from gateway.admission import Unavailable
+from gateway.hub import Hub
 from gateway.protocols.realtime.catalog import Catalog
 from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError, field
@@ -20,6 +25,7 @@ from shared.heartbeat import Offers
 from shared.ids import new_id
 
 _MOST_BODY_BYTES = 2**20
+_LIMITS = {"sessions", "session_minutes", "audio_minutes", "requests_per_s"}
 
 Json = dict[str, Any]
 
@@ -70,11 +76,33 @@ async def voices(request: Request) -> Json:
     return {"object": "list", "data": [{"id": name, "object": "voice"} for name in names]}
 
 
+@router.get("/usage")
+async def usage(request: Request) -> Json:
+    """What the clients of a key have used, day by day (UTC), the latest first."""
+    hub = _hub(request)
+    client = await hub.access.request(request)
+    used = await hub.access.used(client, _days(request.query_params.get("days", str(DAYS))))
+    key = client.usage.key if client.usage else None
+    return {
+        "object": "list",
+        "key": key.name if key else None,
+        "limits": key.model_dump(include=_LIMITS, exclude_none=True) if key else {},
+        "data": [{"object": "usage.day", **msgspec.to_builtins(day)} for day in used],
+    }
+
+
+def _days(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= DAYS:
+        raise ProtocolError(f"days must be a number from 1 to {DAYS}", param="days")
+    return int(text)
+
+
 @router.post("/realtime/client_secrets")
 async def client_secrets(request: Request) -> Json:
     """A key for a browser: it lasts for minutes, and its sessions begin as it is said here."""
     hub = _hub(request)
     client = await hub.access.request(request)
+    _check_load(hub)
     wanted = _wanted(await _body(request))
     update, configuration = _configuration(hub, wanted.session, await _offers(hub))
     lasts_s = wanted.expires_after.seconds
@@ -152,7 +180,19 @@ async def _offers(hub: Hub) -> Offers:
     try:
         return await hub.offers()
     except Unavailable as error:
-        raise Denied(503, str(error), "server_error", {"Retry-After": "1"}) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Unavailable) -> Denied:
+    return Denied(503, str(error), error.code, {"Retry-After": str(error.retry_after_s)})
+
+
+def _check_load(hub: Hub) -> None:
+    """A browser cannot read why a WebSocket was refused, so it is told when it asks for a key."""
+    try:
+        hub.check_load()
+    except Unavailable as error:
+        raise _unavailable(error) from error
 
 
 def _configuration(hub: Hub, session: Json, offers: Offers) -> tuple[Json, Configuration]:

@@ -11,10 +11,13 @@ from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.access import Denied, Exceeded, Grant, patience
+from gateway.admission import Unavailable
 from gateway.happenings import SessionEnded, TakenOver
-from gateway.hub import Hub, Refused, Unavailable
+from gateway.hub import Hub, Refused
 from gateway.session import Session
 from shared.broker import UNREACHABLE
+from shared.logs import concerning
+from shared.metrics.gateway import REFUSED
 
 _SESSION_OVER = 1000
 _TRY_AGAIN_LATER = 1013
@@ -119,9 +122,10 @@ async def serve(
         async with hub.access.admit(socket, resumes=resumes) as grant:
             opened = await _opened(socket, opening(grant))
             if opened is not None:
-                await _hold(socket, hub, opened, grant, resumable, subprotocol)
+                with concerning(session_id=opened[0].keys.session_id):
+                    await _hold(socket, hub, opened, grant, resumable, subprotocol)
     except Denied as denied:
-        await _deny(socket, denied.status, str(denied), denied.headers)
+        await _deny(socket, denied.status, str(denied), denied.code, denied.headers)
 
 
 async def _opened(socket: WebSocket, opening: Awaitable[T]) -> T | None:
@@ -129,19 +133,21 @@ async def _opened(socket: WebSocket, opening: Awaitable[T]) -> T | None:
     try:
         return await opening
     except Unavailable as error:
-        await _deny(socket, 503, str(error), {"Retry-After": "1"})
+        later = {"Retry-After": str(error.retry_after_s)}
+        await _deny(socket, 503, str(error), error.code, later)
     except PermissionError as error:
-        await _deny(socket, 403, str(error))
+        await _deny(socket, 403, str(error), "invalid_token")
     except Refused as error:
-        await _deny(socket, 404, str(error))
+        await _deny(socket, 404, str(error), "session_ended")
     except ValueError as error:
-        await _deny(socket, 400, str(error))
+        await _deny(socket, 400, str(error), "invalid_request")
     return None
 
 
 async def _deny(
-    socket: WebSocket, status: int, reason: str, headers: dict[str, str] | None = None
+    socket: WebSocket, status: int, reason: str, code: str, headers: dict[str, str] | None = None
 ) -> None:
+    REFUSED.labels(code).inc()
     log.warning("a client was refused: %s", reason)
     await socket.send_denial_response(PlainTextResponse(reason, status, headers))
     await asyncio.sleep(0)  # uvicorn takes it for an error if the connection outlives the call
@@ -203,6 +209,7 @@ async def _converse(
     except* SessionEnded as ended:
         log.info("session %s: %s", session_id, next(_each(ended)))
         await client.close(_SESSION_OVER, str(next(_each(ended))))
+        over = True
     except* UNREACHABLE as errors:
         log.error("session %s: the broker is out of reach: %s", session_id, next(_each(errors)))
         await client.close(_TRY_AGAIN_LATER, "the server is out of order for the moment")

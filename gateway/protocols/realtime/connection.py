@@ -19,7 +19,7 @@ from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError
 from gateway.protocols.realtime.events import Event
 from gateway.protocols.realtime.formats import TICKS
-from gateway.protocols.realtime.incoming import ClientEvent, parse, reference
+from gateway.protocols.realtime.incoming import Append, ClientEvent, parse, reference
 from gateway.protocols.realtime.requests import Requests
 from gateway.protocols.realtime.showing import Showing
 from gateway.protocols.wire import Client
@@ -31,6 +31,9 @@ from shared.settings import Settings
 # Ahead of the client's playing: enough to ride out a network's hiccup, little enough that what
 # was sent is not far from what was heard.
 _LEAD_S = 1.0
+
+# What is no request, but audio.
+_AUDIO = (Append, InputAudioBufferAppendEvent)
 
 
 async def serve(socket: WebSocket, hub: Hub) -> None:
@@ -143,7 +146,7 @@ class _Connection:
                 try:
                     request = self._read(frame)
                 finally:
-                    if not isinstance(request, InputAudioBufferAppendEvent):
+                    if not isinstance(request, _AUDIO):
                         await self._grant.request()
                 await self._requests.carry_out(request, self._showing)
             except (ProtocolError, Exceeded, OutOfMemoryError) as error:
@@ -151,7 +154,7 @@ class _Connection:
                 if request is not None:
                     refused.event_id = reference(request.event_id)
                 await self._send(outgoing.error(refused))
-            if not isinstance(request, InputAudioBufferAppendEvent):
+            if not isinstance(request, _AUDIO):
                 self._cursor.requests += 1
 
     def _read(self, frame: str | bytes) -> ClientEvent:
@@ -178,6 +181,8 @@ class _Connection:
         `known`; returns how many those were."""
         if isinstance(happened, Committed | CommitRefused):
             self._requests.settle(happened)
+        if isinstance(happened, ResponseEnded) and not known:
+            self._grant.answered(happened.answer)
         events = self._showing.shown(happened)
         if isinstance(happened, ResponseCreated) and (rate := self._grant.remaining()):
             events.append(outgoing.rate_limits(rate))

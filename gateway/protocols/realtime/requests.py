@@ -24,6 +24,7 @@ from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.errors import ProtocolError
 from gateway.protocols.realtime.formats import Microphone
 from gateway.protocols.realtime.incoming import (
+    Append,
     ClientEvent,
     ResponseCreate,
     SessionUpdate,
@@ -98,8 +99,10 @@ class Requests:
             ProtocolError: it cannot be done; nothing of it was.
         """
         match request:
+            case Append():
+                await self._append(request.audio)
             case InputAudioBufferAppendEvent():
-                await self._append(request)
+                await self._append(items.audio_bytes(request.audio, "audio"))
             case InputAudioBufferCommitEvent():
                 await self._commit(reference(request.event_id))
             case InputAudioBufferClearEvent():
@@ -132,7 +135,8 @@ class Requests:
             case ConversationItemRetrieveEvent():
                 await self._retrieve(request)
             case (
-                InputAudioBufferAppendEvent()
+                Append()
+                | InputAudioBufferAppendEvent()
                 | InputAudioBufferCommitEvent()
                 | InputAudioBufferClearEvent()
             ):
@@ -147,8 +151,7 @@ class Requests:
 
     # --- audio ---
 
-    async def _append(self, request: InputAudioBufferAppendEvent) -> None:
-        audio = items.audio_bytes(request.audio, "audio")
+    async def _append(self, audio: bytes) -> None:
         if len(audio) > _MOST_AUDIO_BYTES:
             raise ProtocolError(
                 f"audio must hold at most {_MOST_AUDIO_BYTES} bytes, not {len(audio)}",

@@ -14,6 +14,7 @@ from gateway.protocols.realtime.effective import Configuration
 from gateway.protocols.realtime.events import Event, event
 from gateway.protocols.realtime.responses import ResponseView
 from gateway.session import Session
+from shared.logs import concerning
 from shared.messages import (
     Cleared,
     CommitRefused,
@@ -173,7 +174,8 @@ class Showing:
                 "marks": end.answer.marks,
                 "tracing": tracing,
             }
-            log.info("trace %s", json.dumps(trace))
+            with concerning(response_id=end.answer.response_id):
+                log.info("trace %s", json.dumps(trace))
 
     # --- the conversation's order ---
 
