@@ -19,8 +19,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from client import handshake
-from client.events import Event, ParleyError
-from client.handshake import Lost, Ticket
+from client.errors import ParleyError, Unavailable
+from client.events import Event
+from client.handshake import Ticket
 from client.outbox import KEPT_REQUESTS, Audio, Outbox, Request
 from shared.audio import Int16
 
@@ -61,9 +62,13 @@ class Connection:
         """Whether what is sent now goes out at once."""
         return self._socket is not None and self._socket.state is State.OPEN
 
-    async def open(self) -> None:
-        """Connects and begins a session. Raises ParleyError: see `handshake.begin`."""
-        socket, created = await handshake.begin(self._url, self._api_key)
+    async def open(self, wait_s: float) -> None:
+        """Connects and begins a session, within `wait_s` where that is not possible at once.
+
+        Raises ParleyError: see `handshake.begin`.
+        """
+        begin = _retrying(wait_s).wraps(handshake.begin)
+        socket, created = await begin(self._url, self._api_key)
         self._note(created)
         if self._ticket is None:
             self._outbox = Outbox(kept_samples=0, kept_requests=0)
@@ -151,7 +156,7 @@ class Connection:
                 try:
                     await self._read(socket, first)
                     break
-                except Lost as lost:
+                except Unavailable as lost:
                     if self._ticket is None:
                         raise
                     wait_s = lost.retry_after_s
@@ -196,15 +201,10 @@ class Connection:
         Raises:
             ParleyError: the server refuses, or has not been reached for too long.
         """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Lost),
-            wait=_wait_s,
-            stop=stop_before_delay(ticket.within_s),
-            reraise=True,
-        )
+        resume = _retrying(ticket.within_s).wraps(handshake.resume)
         try:
-            return await retrying(handshake.resume, self._url, self._api_key, ticket, self._after)
-        except Lost as error:
+            return await resume(self._url, self._api_key, ticket, self._after)
+        except Unavailable as error:
             raise ParleyError(
                 f"the session could not be resumed within {ticket.within_s:g} s: {error}"
             ) from error
@@ -250,8 +250,18 @@ def _message(entry: Audio | Request) -> str:
     return f'{{"type": "input_audio_buffer.append", "audio": "{audio}"}}'
 
 
+def _retrying(within_s: float) -> AsyncRetrying:
+    """Tries what was Unavailable again, for as long as a next try would begin `within_s`."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable),
+        wait=_wait_s,
+        stop=stop_before_delay(within_s),
+        reraise=True,
+    )
+
+
 def _wait_s(state: RetryCallState) -> float:
     """Longer after each failure, and no shorter than the server asks."""
     lost = state.outcome.exception() if state.outcome else None
-    asked_s = lost.retry_after_s if isinstance(lost, Lost) else 0.0
+    asked_s = lost.retry_after_s if isinstance(lost, Unavailable) else 0.0
     return max(asked_s, _BACK_OFF(state))

@@ -11,7 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from client.events import Event, ParleyError
+from client.errors import ParleyError, Unavailable
+from client.events import Event
 
 ENDPOINT = "/v1/realtime"
 CONNECT_TIMEOUT_S = 10
@@ -33,14 +34,6 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 # At the level DEBUG websockets writes down what it sends, keys and tokens included.
 _log = logging.getLogger(__name__)
 _log.setLevel(logging.INFO)
-
-
-class Lost(ParleyError):
-    """There is no connection now, but there may be one in `retry_after_s` seconds."""
-
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,12 @@ def realtime_url(url: str) -> str:
     Raises:
         ParleyError: not an address that begins with ws, wss, http or https.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.netloc:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is no number
+        usable = False
+    if not usable:
         raise ParleyError(f"url must look like ws://127.0.0.1:8080, not {url!r}")
     path = ENDPOINT if parts.path in ("", "/") else parts.path
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
@@ -76,7 +73,8 @@ async def begin(url: str, api_key: str | None) -> tuple[ClientConnection, Event]
     """Connects for a new session; returns the connection and the first event on it.
 
     Raises:
-        ParleyError: nothing answers at `url`, or it refuses; the message says which and why.
+        Unavailable: nothing answers at `url`, or it takes no further session now.
+        ParleyError: it refuses; the message says why.
     """
     return await _first_event(url, connect(url, **_options(api_key)), CONNECT_TIMEOUT_S)
 
@@ -87,7 +85,7 @@ async def resume(
     """Connects again, to hear what came after the event `after`; returns as `begin` does.
 
     Raises:
-        Lost: not now, but perhaps later.
+        Unavailable: not now, but perhaps later.
         ParleyError: never again.
     """
     parts = urlsplit(url)
@@ -102,13 +100,13 @@ async def resume(
 
 
 def broken(error: ConnectionClosed) -> ParleyError:
-    """The end of a connection in a sentence; `Lost` if its session waits for another."""
+    """The end of a connection in a sentence; `Unavailable` if its session waits for another."""
     close = error.rcvd or error.sent
     code = close.code if close else 1006
     message = f"the server closed the connection: {error.rcvd or 'it broke off'}"
     if code not in _WAITING:
         return ParleyError(message)
-    return Lost(message, _TRY_AGAIN_LATER_S if code == _TRY_AGAIN_LATER else 0.0)
+    return Unavailable(message, _TRY_AGAIN_LATER_S if code == _TRY_AGAIN_LATER else 0.0)
 
 
 def _options(api_key: str | None) -> dict[str, Any]:
@@ -146,11 +144,11 @@ def _reason(error: BaseException, url: str, timeout_s: float) -> ParleyError | N
         case InvalidStatus():
             return _refused(error, url)
         case TimeoutError():
-            return Lost(f"{url} did not answer in {timeout_s} s")
+            return Unavailable(f"{url} did not answer in {timeout_s} s")
         case OSError() | EOFError():
-            return Lost(f"no server answers at {url}: {error}")
+            return Unavailable(f"no server answers at {url}: {error}")
         case InvalidHandshake():
-            return Lost(f"{url} is not a WebSocket server: {error}")
+            return Unavailable(f"{url} is not a WebSocket server: {error}")
     return None
 
 
@@ -161,9 +159,12 @@ def _refused(error: InvalidStatus, url: str) -> ParleyError:
         phrase = f"HTTP {status} {http.HTTPStatus(status).phrase}"
     except ValueError:
         phrase = f"HTTP {status}"
+    later = error.response.headers.get("Retry-After", "")
+    retry_after_s = float(later) if later.isdecimal() else 0.0
+    if retry_after_s:
+        phrase += f", to be tried again in {retry_after_s:g} s"
     said = (error.response.body or b"").decode(errors="replace").strip()
     message = f"{url} refused: {phrase} ({said[:200]})" if said else f"{url} refused: {phrase}"
-    if status < 500:
+    if status < 500 and status != http.HTTPStatus.TOO_MANY_REQUESTS:
         return ParleyError(message)
-    later = error.response.headers.get("Retry-After", "")
-    return Lost(message, float(later) if later.isdecimal() else 0.0)
+    return Unavailable(message, retry_after_s)

@@ -1,4 +1,4 @@
-"""Sending a recording as a microphone would: small frames, each when it would be complete."""
+"""What a microphone hears; and recordings as one hears them: small frames, each when it is due."""
 
 import asyncio
 import itertools
@@ -7,12 +7,46 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 
 import numpy as np
 
-from shared.audio import Int16
+from client.ring import Ring
+from shared.audio import Int16, Resampler
 
 SAMPLE_RATE = 24_000
 """Rate in Hz of audio in the Realtime protocol's `audio/pcm`, both ways."""
 
-FRAME = SAMPLE_RATE // 50  # 20 ms, the usual frame of real-time audio
+FRAME_S = 0.02  # the usual frame of real-time audio
+FRAME = round(FRAME_S * SAMPLE_RATE)
+
+_RECORDED_S = 10
+
+
+class Microphone:
+    """What is recorded, from the audio thread to one other."""
+
+    def __init__(self, rate: int) -> None:
+        """`rate`: the device's, in Hz."""
+        self.rate = rate
+        self._ring = Ring(_RECORDED_S * rate)
+        self._least = round(FRAME_S * rate)
+        self._resampler = Resampler(rate, SAMPLE_RATE)
+        self._lost = 0
+
+    @property
+    def lost_s(self) -> float:
+        """How much was recorded and not taken for ten seconds."""
+        return self._lost / self.rate
+
+    def push(self, samples: Int16) -> None:
+        """Takes int16 (n,) at the device's rate: the audio thread's side."""
+        self._lost += len(samples) - self._ring.write(samples)
+
+    def take(self) -> Int16 | None:
+        """What was recorded since, int16 (n,) at 24 kHz; None while that is less than 20 ms."""
+        waiting = self._ring.waiting
+        if waiting < self._least:
+            return None
+        recorded = np.empty(waiting, np.int16)
+        self._ring.read(recorded)
+        return self._resampler.process(recorded)
 
 
 def frames(samples: Int16) -> Iterator[Int16]:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from client.events import ParleyError
+from client.errors import ParleyError
 from client.microphone import SAMPLE_RATE
 from shared.audio import Int16
 
