@@ -3,10 +3,9 @@
 from typing import Any, NoReturn
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from shared.settings import Settings, explained
+from shared.settings import INVALID, Settings, explained
 
 console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -14,8 +13,13 @@ _errors = Console(stderr=True, highlight=False)
 
 def fail(sentence: str) -> NoReturn:
     """Says in one sentence what went wrong and ends the command with exit code 1."""
-    _errors.print(f"[bold red]parley:[/] {_escaped(sentence)}", soft_wrap=True)
+    complain(sentence)
     raise typer.Exit(1)
+
+
+def complain(sentence: str) -> None:
+    """Says on standard error what went wrong."""
+    _errors.print(f"[bold red]parley:[/] {_escaped(sentence)}", soft_wrap=True)
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -26,12 +30,19 @@ def load_settings(**overrides: Any) -> Settings:
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)
-    except ValidationError as error:
-        field = str(error.errors()[0]["loc"][0])
+    except INVALID as error:
         sentence = explained(error)
-        if field in given:
-            sentence = sentence.replace(f"PARLEY_{field.upper()}", f"--{field}", 1)
+        for field in given:
+            sentence = sentence.replace(f"PARLEY_{field.upper()}:", f"--{field}:", 1)
         fail(sentence)
+
+
+def ago(age_s: float) -> str:
+    """An age as people say it."""
+    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if age_s >= length_s:
+            return f"{age_s / length_s:.0f} {unit}"
+    return f"{age_s:.0f} s"
 
 
 def _escaped(text: str) -> str:

@@ -1,23 +1,22 @@
 """`parley dead`: the jobs that failed on every attempt."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import typer
-from redis.exceptions import RedisError
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import console, fail, load_settings
-from cli.runtime import running, settings_of
+from cli.console import ago, console, fail
+from cli.reach import Port, broker_ms, with_broker
+from cli.tables import add_rest, wide
 from shared.audio import SAMPLE_RATE, pcm16, write_wav
-from shared.broker import Pipe, connect
+from shared.broker import Pipe
 from shared.keys import Keyspace
 from shared.logs import printable
 from shared.messages import MessageError, SttJob
@@ -36,13 +35,8 @@ app = typer.Typer(
     help="Jobs that failed on every attempt: look at them, put them back to work, remove them.",
 )
 
-Port = Annotated[
-    int | None,
-    typer.Option(help="The `parley up` that is meant; else PARLEY_REDIS_URL, else PARLEY_PORT."),
-]
 Names = Annotated[list[str] | None, typer.Argument(help="Ids from `parley dead list`.")]
 All = Annotated[bool, typer.Option("--all", help="Every one of them.")]
-T = TypeVar("T")
 
 
 @app.command(name="list")
@@ -60,10 +54,10 @@ def list_(
     """
 
     async def rows(pipe: Pipe, keyspace: Keyspace) -> list[dict[str, str | float | None]]:
-        now_ms = await _now_ms(pipe)
+        now_ms = await broker_ms(pipe)
         return [_summary(job, now_ms) async for job in _every(pipe, keyspace)]
 
-    found = _with_broker(rows, port)
+    found = with_broker(rows, port)
     if as_json:
         print(json.dumps(found, indent=2))
     elif not found:
@@ -97,7 +91,7 @@ def show(
             fail(f"there is no dead job {name}: `parley dead list` shows those there are")
         return job, await _session_lives(pipe, job)
 
-    job, lives = _with_broker(known, port)
+    job, lives = with_broker(known, port)
     grid = Table.grid(padding=(0, 2))
     for what, finding in _details(job, lives).items():
         grid.add_row(what, Text(printable(finding)))
@@ -157,7 +151,8 @@ def _for_each(
 ) -> None:
     """Does `act`, which returns what kept it from doing so, to each job that was named."""
     if bool(names) == all_:
-        fail("name jobs by their ids from `parley dead list`, or all of them with --all")
+        advice = "name jobs by their ids from `parley dead list`, or all of them with --all"
+        raise typer.BadParameter(advice, param_hint="ID")
     for name in names or []:
         _check(name)
 
@@ -173,7 +168,7 @@ def _for_each(
             console.print(f"{name}  {verdict}", markup=False, soft_wrap=True)
         return len(chosen), refused
 
-    chosen, refused = _with_broker(work, port)
+    chosen, refused = with_broker(work, port)
     if not chosen:
         console.print("No job is dead.")
     if refused:
@@ -181,27 +176,6 @@ def _for_each(
 
 
 # --- finding them ---
-
-
-def _with_broker(work: Callable[[Pipe, Keyspace], Awaitable[T]], port: int | None) -> T:
-    """Does `work` on the broker that `port` or the settings name; ends the command if it fails."""
-    config = load_settings(port=port)
-    if port is not None or "redis_url" not in config.model_fields_set:
-        config = settings_of(running(config.port))
-
-    async def connected() -> T:
-        try:
-            redis = connect(config.redis_url)
-        except ValueError:
-            fail("PARLEY_REDIS_URL must look like redis://:password@host:6379/0")
-        await redis.ping()  # a pipe would wait for a broker that is away
-        async with Pipe(redis) as pipe:
-            return await work(pipe, Keyspace(config.shards, config.lanes))
-
-    try:
-        return asyncio.run(connected())
-    except (RedisError, OSError) as error:
-        fail(f"the broker gives no answer ({printable(str(error))}): check PARLEY_REDIS_URL")
 
 
 async def _every(pipe: Pipe, keyspace: Keyspace) -> AsyncIterator[DeadJob]:
@@ -237,15 +211,17 @@ def _summary(job: DeadJob, now_ms: int) -> dict[str, str | float | None]:
 
 
 def _table(rows: list[dict[str, str | float | None]]) -> Table:
-    table = Table("ID", "Stage", "Session", "Age", "Error", box=None, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap = True
-    table.columns[-1].overflow = "ellipsis"
+    names = ["id", "stage", "session", "age", "error"]
+    if not wide():
+        names.remove("session")
+    table = Table(box=None, pad_edge=False)
+    for name in names[:-1]:
+        table.add_column(name.upper() if name == "id" else name.capitalize(), no_wrap=True)
+    add_rest(table, "Error")
     for row in rows:
         shown = {name: "" if value is None else str(value) for name, value in row.items()}
-        shown["age"] = _age(float(shown["age_s"]))
-        cells = [shown[name] for name in ("id", "stage", "session", "age", "error")]
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        shown["age"] = ago(float(shown["age_s"]))
+        table.add_row(*(Text(printable(shown[name])) for name in names))
     return table
 
 
@@ -264,7 +240,7 @@ def _details(job: DeadJob, session_lives: bool) -> dict[str, str]:
     del fields["v"]
     if (pcm := fields.pop("pcm", None)) is not None:
         fields["audio"] = f"{len(pcm) / 2 / SAMPLE_RATE:.2f} s"
-    return details | {name: str(value) for name, value in fields.items() if value is not None}
+    return details | {name: str(value) for name, value in fields.items() if value not in (None, "")}
 
 
 def _write_audio(job: DeadJob, path: Path) -> None:
@@ -282,18 +258,5 @@ async def _session_lives(pipe: Pipe, job: DeadJob) -> bool:
     return bool(await pipe.command("EXISTS", job.shard.session(job.message.session_id).state))
 
 
-async def _now_ms(pipe: Pipe) -> int:
-    """The broker's clock, by which jobs are named."""
-    seconds, micros = await pipe.command("TIME")
-    return int(seconds) * 1000 + int(micros) // 1000
-
-
 def _time(wall_ms: int) -> str:
     return datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def _age(age_s: float) -> str:
-    for unit, length_s in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if age_s >= length_s:
-            return f"{age_s / length_s:.0f} {unit}"
-    return f"{age_s:.0f} s"

@@ -16,7 +16,8 @@ import typer
 from cli.address import answers, check_free, local_url
 from cli.broker import OLDEST_REDIS, BrokerError, find_server, server_version
 from cli.console import console, load_settings
-from shared.broker import connect
+from client.sound import SoundError, devices
+from shared.broker import answer, connect
 from shared.gpu import NoGpu, card
 from shared.models import ModelMissing, needed, resolve, starter_pack
 from shared.models.hub import hub_files
@@ -25,7 +26,7 @@ from shared.settings import Settings
 
 # The packages that an engine imports, as (distribution, module), and the extra that brings them.
 _PACKAGES_OF_ENGINE: dict[str, tuple[str, list[tuple[str, str]]]] = {
-    "silero": ("cpu", [("onnxruntime", "onnxruntime")]),
+    "silero": ("cpu", [("onnxruntime", "onnxruntime"), ("onnx", "onnx")]),
     "silero-torch": ("gpu", [("torch", "torch")]),
     "smart-turn": ("cpu", [("onnxruntime", "onnxruntime")]),
     "whisper": ("cpu", [("faster-whisper", "faster_whisper"), ("ctranslate2", "ctranslate2")]),
@@ -52,6 +53,12 @@ def doctor() -> None:
     """Checks this machine and says what to do about what is missing.
 
     Ends with exit code 1 when something would keep `parley up` from working.
+
+    Examples:
+
+      parley doctor
+
+      PARLEY_PROFILE=gpu parley doctor
     """
     config = load_settings()
     failed = False
@@ -79,6 +86,7 @@ def checks(config: Settings) -> Iterator[Check]:
     yield _port(config)
     yield _cores()
     yield _memory()
+    yield _sound()
 
 
 def _packages(config: Settings) -> Iterator[Check]:
@@ -156,7 +164,7 @@ def _named_broker(url: str) -> Check:
 
 async def _server_info(url: str) -> dict[str, Any]:
     async with connect(url) as client:
-        info: dict[str, Any] = await client.info("server")
+        info: dict[str, Any] = await answer(client.info("server"))
         return info
 
 
@@ -185,3 +193,17 @@ def _memory() -> Check:
     if free_gb < _ENOUGH_MEMORY_GB:
         return Check("warn", "memory", f"{finding}: the starter models take about 1 GB")
     return Check("ok", "memory", finding)
+
+
+def _sound() -> Check:
+    """What `parley talk` needs, and nothing else does."""
+    what = "sound for `parley talk`"
+    try:
+        found = devices()
+    except SoundError as error:
+        return Check("warn", what, str(error))
+    if not any(device.records for device in found):
+        return Check("warn", what, "this machine has no microphone: plug one in")
+    if not any(device.plays for device in found):
+        return Check("warn", what, "this machine has no speaker: plug one in")
+    return Check("ok", what, "a microphone and a speaker")

@@ -52,7 +52,10 @@ def new(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        fail(f"{str(first['loc'][0]).replace('_', '-')}: {first['msg']}")
+        field, message = str(first["loc"][0]).replace("_", "-"), first["msg"]
+        if field == "name":
+            message = f"must be 1 to 64 letters, digits, - and _, not {name!r}"
+        fail(f"{field}: {message}")
     console.print("The key, for its owner; it is kept nowhere:\n", style="dim")
     _verbatim(key)
     console.print("\nIts entry in the JSON list PARLEY_API_KEYS:\n", style="dim")

@@ -35,6 +35,10 @@ def list_() -> None:
     """Lists the starter pack and the models the settings name.
 
     Any other model is named by its Hugging Face id (owner/name) or by a path.
+
+    Examples:
+
+      parley models list
     """
     config = load_settings()
     pack = starter_pack()

@@ -72,8 +72,10 @@ def running(port: int) -> Path:
     if _lives(folder):
         return folder
     ports = [place.name for place in sorted(_root().glob("*")) if _lives(place)]
-    others = f" (one runs on {' and on '.join(ports)})" if ports else ""
-    fail(f"no `parley up` runs on port {port} of this machine: name its port with --port{others}")
+    advice = "start one, or set PARLEY_REDIS_URL for a system elsewhere"
+    if ports:
+        advice = f"name its port with --port (one runs on {' and on '.join(ports)})"
+    fail(f"no `parley up` runs on port {port} of this machine: {advice}")
 
 
 def settings_of(folder: Path) -> Settings:

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
 
+from cli.console import fail
+from cli.server import ApiKey, Url, explained, server_url, with_timings
 from cli.waterfall import Row, median, table, waterfall
 from client import SAMPLE_RATE, Event, Parley, ParleyError, frames, silence
 from shared.audio import AudioError, Int16, read_wav, resample, write_wav
@@ -146,7 +147,7 @@ async def ask(
                 raise ParleyError("the server gave no answer within 30 s")
             yield frame
 
-    async with Parley(_with_timings(url), api_key) as session:
+    async with Parley(with_timings(url), api_key) as session:
         events = session.events()
         await session.update(**_configuration(silence_ms, instructions))
         await _configured(events)
@@ -204,13 +205,6 @@ def _configuration(silence_ms: int, instructions: str | None) -> dict[str, Any]:
     return session if instructions is None else {**session, "instructions": instructions}
 
 
-def _with_timings(url: str) -> str:
-    """`url`, asking the server to send a turn's marks after its response."""
-    parts = urlsplit(url)
-    query = f"{parts.query}&timings=true" if parts.query else "timings=true"
-    return urlunsplit(parts._replace(query=query))
-
-
 class _Printer:
     """Prints words as they come, and who says them where that changes."""
 
@@ -238,11 +232,8 @@ def say(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where the answer's WAV file goes.")
     ] = Path("answer.wav"),
-    url: Annotated[str, typer.Option(help="The server's address.")] = "ws://127.0.0.1:8080",
-    api_key: Annotated[
-        str | None,
-        typer.Option(envvar="PARLEY_API_KEY", help="The server's API key, if it asks for one."),
-    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
     silence_ms: Annotated[
         int, typer.Option(min=0, help="Silence that ends the question, in ms.")
     ] = 300,
@@ -256,24 +247,33 @@ def say(
         bool, typer.Option("--json", help="Print the result as JSON, for scripts.")
     ] = False,
 ) -> None:
-    """Ask a recorded question, and show the answer and where the time went."""
-    samples = _question(question)
+    """Asks a recorded question, and shows the answer and where the time went.
+
+    Examples:
+
+      parley say question.wav
+
+      parley say question.wav --output reply.wav --repeat 5
+
+      parley say question.wav --json
+    """
+    samples, address = _question(question), server_url(url)
     console = Console(quiet=as_json)
     printer = _Printer(console)
     turns = []
     try:
         for _ in range(repeat):
-            turn = asyncio.run(ask(samples, url, api_key, silence_ms, instructions, printer))
+            turn = asyncio.run(ask(samples, address, api_key, silence_ms, instructions, printer))
             printer.end()
             turns.append(turn)
             _report(turn, console)
     except ParleyError as error:
         printer.end()
-        _fail(str(error))
+        fail(explained(error))
     try:
         write_wav(output, turns[-1].audio, SAMPLE_RATE)
     except OSError as error:
-        _fail(f"{output} cannot be written: {error.strerror}")
+        fail(f"{output} cannot be written: {error.strerror}")
     middle = median([waterfall(turn.marks) for turn in turns])
     if repeat > 1:
         console.print(table(middle, f"median of {repeat}"))
@@ -287,16 +287,10 @@ def _question(path: Path) -> Int16:
     try:
         samples, rate = read_wav(path)
     except AudioError as error:
-        raise typer.BadParameter(str(error), param_hint="question") from error
+        fail(f"{error}; save it as a WAV file with 16-bit samples")
     except OSError as error:
-        reason = f"{path} cannot be read: {error.strerror}"
-        raise typer.BadParameter(reason, param_hint="question") from error
+        fail(f"{path} cannot be read: {error.strerror}")
     return resample(samples, rate, SAMPLE_RATE)
-
-
-def _fail(reason: str) -> NoReturn:
-    Console(stderr=True).print(f"parley say: {reason}", style="red", markup=False, soft_wrap=True)
-    raise typer.Exit(1)
 
 
 def _report(turn: Turn, console: Console) -> None:

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,11 +42,15 @@ _LEVELS = {"WARN": "warning", "ERRO": "error", "CRIT": "critical"}
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One supervised process. Those that stop late stop after all others have ended."""
+    """One supervised process. Those that stop late stop after all others have ended.
+
+    `metrics_port` is where it serves its metrics, if it does.
+    """
 
     name: str
     command: list[str]
     stops_late: bool = False
+    metrics_port: int | None = None
 
 
 def supervise(
@@ -68,11 +73,39 @@ def supervise(
     config = place.folder / "supervisord.conf"
     config.touch(mode=0o600)
     config.write_text(configuration(programs, place.folder))
-    command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(config)]
+    process = _started(config, place, environment)
+    asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        process.terminate()
+
+    # A thread waits for them: a signal that comes just before this one blocks would wait with it.
+    reaper = threading.Thread(target=_reap_adopted, args=(process.pid,), name="reaper")
+    assert process.stdout is not None
+    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    with _handling(ends, stop):
+        try:
+            with process:
+                reaper.start()
+                try:
+                    for line in process.stdout:
+                        write(restyled(line, log_format))
+                finally:
+                    process.terminate()
+        finally:
+            _end_orphans()
+            reaper.join()
+    return asked
+
+
+def _started(config: Path, place: Place, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """supervisord, which dies with this process; this one inherits what it leaves."""
     prctl = _prctl()
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    process = subprocess.Popen(
-        command,
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(config)],
         env=dict(environment),
         # It reads nothing. Holding the lock as its input, it holds it as long as it lives.
         stdin=place.lock,
@@ -85,29 +118,6 @@ def supervise(
         start_new_session=True,
         preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
     )
-    asked = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        process.terminate()
-
-    def reap(number: int, frame: FrameType | None) -> None:
-        _reap_adopted(process.pid)
-
-    assert process.stdout is not None
-    ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    with _handling(ends, stop), _handling({signal.SIGCHLD}, reap):
-        try:
-            with process:
-                try:
-                    for line in process.stdout:
-                        write(restyled(line, log_format))
-                finally:
-                    process.terminate()
-        finally:
-            _end_orphans()
-    return asked
 
 
 def worker_command(stage: Stage, config: Settings) -> list[str]:
@@ -161,6 +171,9 @@ def configuration(programs: list[Program], folder: Path) -> str:
             "stdout_logfile": "/dev/fd/1",
             "stdout_logfile_maxbytes": "0",
         }
+        if program.metrics_port is not None:
+            variable = f"PARLEY_METRICS_PORT={program.metrics_port}"
+            config[f"program:{program.name}"]["environment"] = variable
     # supervisord stops one group after the other and a group's programs together.
     together = [program.name for program in programs if not program.stops_late]
     config["group:parley"] = {"programs": ",".join(together), "priority": "999"}
@@ -206,9 +219,10 @@ def _handling(
 
 
 def _reap_adopted(supervisord: int) -> None:
-    """Reaps every child that has ended but supervisord, for whose end somebody waits."""
+    """Reaps every child as it ends, until supervisord does, for whose end somebody waits, or
+    there are no more."""
     with contextlib.suppress(ChildProcessError):
-        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT):
             if ended.si_pid == supervisord:
                 return  # the others are not this process's to reap any more: see _end_orphans
             os.waitpid(ended.si_pid, 0)

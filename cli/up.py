@@ -1,13 +1,14 @@
 """`parley up`: everything on this machine, in the foreground."""
 
 import fcntl
+import itertools
 import logging
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,9 @@ from cli.address import answers, check_free, local_url
 from cli.broker import Broker, BrokerError, find_server
 from cli.console import console, fail, load_settings
 from cli.models import fetch_missing
+from cli.reach import client
 from cli.runtime import occupied
+from cli.status import StatusTable
 from cli.supervise import Program, end_on_sigterm, supervise, worker_command
 from shared import logs
 from shared.profiles import STAGES
@@ -57,32 +60,54 @@ def up(
     logs.set_up("parley", config.log_level, config.log_format)
     if problem := config.problem or _tts_python_problem(config):
         fail(problem)
+    if "redis_url" in config.model_fields_set:
+        client(config)  # or each process would say that it is no address
     try:
         check_free(config.host, config.port)
     except OSError as error:
         fail(f"cannot listen on port {config.port} ({error.strerror}): choose another with --port")
+    programs = [*processes(config)]
+    _check_metrics_ports(config, programs)
     fetch_missing(config)
     with occupied(config.port) as place, _broker(config, place.folder) as broker:
-        programs = [*processes(config)]
         if broker is not None:
             overrides["redis_url"] = broker.url
             config = config.model_copy(update={"redis_url": broker.url})
             programs.append(Program("broker", broker.prepare(), stops_late=True))
         place.note(config)
         threading.Thread(target=_announce, args=(config, started), daemon=True).start()
-        asked = supervise(programs, place, environment(**overrides), _write, config.log_format)
+        with _log(config, place.folder) as write:
+            asked = supervise(programs, place, environment(**overrides), write, config.log_format)
     if not asked:
         fail("the supervisor was killed, and everything it ran was stopped")
 
 
 def processes(config: Settings) -> Iterator[Program]:
-    """The gateway and each stage's workers, numbered where there are several."""
-    yield Program("gateway", [sys.executable, "-P", "-m", "gateway"])
+    """The gateway and each stage's workers, numbered where there are several.
+
+    If metrics are served, each has a port of its own for them: the first one and those after it.
+    """
+    first = config.metrics_port
+    port = itertools.repeat(None) if first is None else itertools.count(first)
+    yield Program("gateway", [sys.executable, "-P", "-m", "gateway"], metrics_port=next(port))
     for stage in STAGES:
         number = config.workers(stage)
         names = [stage] if number == 1 else [f"{stage}-{n}" for n in range(1, number + 1)]
         for name in names:
-            yield Program(name, worker_command(stage, config))
+            yield Program(name, worker_command(stage, config), metrics_port=next(port))
+
+
+def _check_metrics_ports(config: Settings, programs: Iterable[Program]) -> None:
+    for program in programs:
+        if program.metrics_port is None:
+            continue
+        try:
+            check_free(config.metrics_host, program.metrics_port)
+        except (OSError, OverflowError) as error:
+            fail(
+                f"PARLEY_METRICS_PORT: the metrics of {program.name} cannot be served on port"
+                f" {program.metrics_port} ({error})"
+            )
 
 
 def _tts_python_problem(config: Settings) -> str | None:
@@ -111,6 +136,16 @@ def _broker(config: Settings, folder: Path) -> Iterator[Broker | None]:
         os.close(lock)
 
 
+@contextmanager
+def _log(config: Settings, folder: Path) -> Iterator[Callable[[str], None]]:
+    """What takes the common log's lines: on a terminal they scroll above a table of processes."""
+    if not console.is_terminal or config.log_format == "json":
+        yield _write
+        return
+    with StatusTable(config, folder) as table:
+        yield table.write
+
+
 def _write(line: str) -> None:
     sys.stdout.write(line)
     sys.stdout.flush()
@@ -129,6 +164,7 @@ def _announce(config: Settings, started: float) -> None:
     console.print(
         f"\n[bold green]Parley is ready[/] at [bold]{http}[/]"
         f" after {time.monotonic() - started:.1f} s\n\n"
+        f"  Talk to it:            {http} in a browser, or {parley} talk{elsewhere}\n"
         f"  Ask it something:      {parley} say question.wav -o answer.wav{elsewhere}\n"
         f"  Realtime API:          {ws}/v1/realtime\n"
         f"  speech-to-speech API:  {ws}/ws\n"

@@ -1,4 +1,4 @@
-"""Where a turn's time went, from the marks that travelled with it."""
+"""A turn's waterfall, as people are shown it."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +8,9 @@ from rich.bar import Bar
 from rich.table import Table
 
 from shared.messages import MARKS
+from shared.waterfall import parts
 
-# What ends at each mark but the first, which is where the clock starts.
+# What ends at each mark but the first.
 STAGES = {
     "turn_end": "end-of-turn silence and decision",
     "stt_start": "recognition, queue",
@@ -36,21 +37,12 @@ class Row:
 
 
 def waterfall(marks: Mapping[str, float]) -> list[Row]:
-    """The stages of a turn in order, and last the total, from its marks in ms.
-
-    A stage lasts from the latest mark before it to its own, so the stages add up to the total; a
-    mark that is missing leaves its time to the next stage. Without `speech_end` there are none.
-    """
-    if MARKS[0] not in marks:
-        return []
-    start = at = marks[MARKS[0]]
-    rows = []
-    for mark in MARKS[1:]:
-        if mark in marks:
-            end = max(at, marks[mark])
-            rows.append(Row(STAGES[mark], at - start, end - at))
-            at = end
-    return [*rows, Row(TOTAL, 0, at - start)] if MARKS[-1] in marks else rows
+    """The stages of a turn in order, and last the total, from its marks in ms: its parts, as
+    `parts` tells them."""
+    rows = [Row(STAGES[part.mark], part.start_ms, part.duration_ms) for part in parts(marks)]
+    if not rows or MARKS[-1] not in marks:
+        return rows
+    return [*rows, Row(TOTAL, 0, rows[-1].start_ms + rows[-1].duration_ms)]
 
 
 def median(turns: Sequence[Sequence[Row]]) -> list[Row]:
