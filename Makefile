@@ -9,7 +9,7 @@ ENGINES := .engines
 MELO := deploy/melo
 TEST_ASSETS := whisper-base speech-samples speech-readers
 
-.PHONY: up install test clients engines images-test chaos chaos-short lock clean
+.PHONY: up install test clients engines images-test chaos chaos-short micro performance lock clean
 
 up: $(VENV)/installed-cpu
 	@$(BIN)/parley up
@@ -50,6 +50,19 @@ chaos: $(VENV)/installed-cpu
 chaos-short: $(VENV)/installed-cpu
 	$(BIN)/python -m bench.chaos --turns 0 --faults 0 --minutes 2.5 --sessions 24 --turns-each 4 \
 		--pause-s 4
+
+# What the hot paths cost, one by one.
+micro: $(VENV)/installed-test
+	$(BIN)/parley models fetch
+	@mkdir -p build
+	$(BIN)/pytest bench/micro --benchmark-json build/micro.json
+
+# Measures everything that docs/performance.md says, and writes it: half an hour, on a quiet machine.
+performance: $(VENV)/installed-test
+	$(BIN)/pip install -c constraints.txt -e '.[bench]'
+	$(BIN)/parley models fetch
+	$(BIN)/parley models fetch $(TEST_ASSETS)
+	$(BIN)/python -m bench.performance
 
 # What `uv` says of the machines in pyproject.toml, which the pins need not repeat.
 NARROW := s/ and platform_machine == 'x86_64' and platform_python_implementation == 'CPython' and \

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
+import typer
 from faster_whisper.audio import decode_audio
 from numpy.typing import NDArray
 
@@ -165,4 +166,4 @@ def _read(path: Path) -> Int16:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

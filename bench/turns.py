@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import psutil
+import typer
 from faster_whisper.audio import decode_audio
 
 from shared.audio import SAMPLE_RATE, Int16, to_int16
@@ -73,4 +74,4 @@ def _right(engine: TurnEngine, turns: list[Int16], silence_ms: int, over: bool) 
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

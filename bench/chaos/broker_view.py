@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from shared.broker import Pipe, connect
-from shared.keys import WORKERS, Keyspace
+from shared.keys import GATEWAYS, WORKERS, AccessKeys, Keyspace
 from shared.messages import Item, decode
 
 _SCANNED = 1_000
@@ -28,7 +28,7 @@ class BrokerView:
         return [decode(data, Item) for data in saved if data is not None]
 
     async def keys(self) -> list[str]:
-        """All keys but those that stay for good: lanes, streams of jobs, the list of workers."""
+        """All keys but those that stay: lanes, streams of jobs, who is there, what was used."""
         found: set[str] = set()
         cursor = b"0"
         while True:
@@ -40,7 +40,7 @@ class BrokerView:
                 return sorted(found - self._lasting())
 
     def _lasting(self) -> set[str]:
-        lasting = {WORKERS}
+        lasting = {WORKERS, GATEWAYS, AccessKeys("").usage}
         for lane in self._keyspace.all_lanes():
             lasting |= {lane.stream, lane.lease, lane.fence, lane.checkpoint}
         for shard in self._keyspace.all_shards():

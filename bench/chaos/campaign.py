@@ -116,6 +116,7 @@ class Campaign:
                 self._blame_process,
                 profile=plan.profile,
                 llm_max_tokens=str(MOST_TOKENS),
+                queue_limit_ms="0",  # faults make work wait, and everybody is to meet them
             ) as system,
             viewing(system.broker.url, keyspace) as view,
         ):

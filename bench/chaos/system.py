@@ -64,7 +64,7 @@ class Process:
             self._ended.set()
             if status not in self._allowed:
                 due = f" instead of {sorted(self._allowed)}" if self._allowed else " by itself"
-                self.blame(f"{self.name} ended with {status}{due}")
+                self.blame(f"{self.name} ended with {status}{due}: {self._last_words()}")
                 await asyncio.sleep(_AGAIN_S)  # it may not be able to run at all
 
     @property
@@ -72,7 +72,7 @@ class Process:
         """Whether it has been running long enough to be struck, and has said something: until
         then it may still be loading, and any signal ends it."""
         old = time.monotonic() - self.started_s > _GROWN_UP_S
-        return bool(self.pid) and old and self.log.stat().st_size > self._silent_until
+        return bool(self.pid) and old and self._has_spoken
 
     async def grows_up(self) -> None:
         """Waits until it has been running for long enough to be at work, if it ever is."""
@@ -80,6 +80,15 @@ class Process:
             async with asyncio.timeout(_READY_S):
                 while not self.grown_up:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_S)
+
+    @property
+    def _has_spoken(self) -> bool:
+        return self.log.stat().st_size > self._silent_until
+
+    def _last_words(self) -> str:
+        with self.log.open(errors="replace") as log:
+            log.seek(self._silent_until)
+            return (log.read().splitlines() or ["it said nothing"])[-1]
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal, if it runs, and notes the exit status which that must lead to."""
@@ -110,6 +119,8 @@ class Process:
         """Ends it for good."""
         self._stopping = True
         self.signal(signal.SIGTERM)
+        if self.pid and not self._has_spoken:  # it was only just started: any signal ends it
+            self._allowed.add(-signal.SIGTERM)
         if self.pid:
             await self.drained()
 

@@ -1,4 +1,4 @@
-"""Asks a running server, and notes every kind of event that it sends."""
+"""Asks a running server, and notes every kind of event that it sends and the client can read."""
 
 import asyncio
 import base64
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
+
+from client import Event
 
 Json = dict[str, Any]
 
@@ -35,7 +37,7 @@ class Peer:
         """The next event of one of these types, or the error that answers the event `asked`."""
         async with asyncio.timeout(_SOON_S):
             while True:
-                event: Json = json.loads(await self._socket.recv())
+                event = Event.parse(await self._socket.recv()).fields  # raises if it cannot read it
                 self._seen.add(event["type"])
                 answers = event["type"] == "error" and event["error"]["event_id"] == asked
                 if event["type"] in kinds or (asked is not None and answers):

@@ -17,7 +17,7 @@ from bench.load.capacity import largest
 from bench.load.machine import Meter
 from bench.load.protocols import question_of
 from bench.load.record import Record, Turn
-from bench.load.report import page, table
+from bench.load.report import page, remarks, table
 from bench.load.run import GeneratorFailed, run
 from bench.load.scenario import Scenario
 from bench.load.server import NotReady, serving
@@ -100,7 +100,7 @@ def bench(
         silence_ms=silence_ms,
         protocol=protocol.value,
     )
-    server = _server(url, profile, question, api_key, pid, redis_url)
+    server = _server(url, profile, question, api_key, pid, redis_url, silence_ms)
     try:
         question_of(scenario, question)  # before a server is started for nothing
         runs = asyncio.run(_measure(server, scenario, _numbers(sessions), capacity_ms))
@@ -139,11 +139,14 @@ async def _server(
     api_key: str | None,
     pid: int | None,
     redis_url: str | None,
+    silence_ms: int,
 ) -> AsyncIterator[Bench]:
     if url is not None:
         yield Bench(url, question, api_key, pid, redis_url)
         return
-    async with serving(profile) as server:
+    # Clients of the original protocol cannot say how long a silence ends a question. Everybody is
+    # let in: what the server can carry is to be found, and not what it takes itself to carry.
+    async with serving(profile, silence_ms=silence_ms, queue_limit_ms=0) as server:
         yield Bench(server.url, question, None, server.pid, server.redis_url)
 
 
@@ -176,8 +179,8 @@ def _write(
 def _show(runs: list[Summary]) -> None:
     console.print(table(runs))
     for each in runs:
-        for problem, number in each.problems.items():
-            console.print(f"{number}x {problem}", style="yellow", markup=False, soft_wrap=True)
+        for said in remarks(each):
+            console.print(said, style="yellow", markup=False, soft_wrap=True)
 
 
 def _drawn(runs: list[Summary]) -> dict[str, bytes]:

@@ -14,8 +14,10 @@ import uvloop
 
 from bench.load.caller import Caller
 from bench.load.protocols import question_of
+from bench.load.pulse import pulse
 from bench.load.record import Record
 from bench.load.scenario import Scenario
+from shared.garbage import settle
 
 API_KEY = "PARLEY_API_KEY"
 """The variable that the key comes in: a command line shows to everybody."""
@@ -49,10 +51,14 @@ async def call(job: Job) -> None:
     key = os.environ.get(API_KEY)
     # Times of day mean the same in every process; what is measured runs by the loop's clock.
     offset_s = asyncio.get_running_loop().time() - time.time()
+    feeling = asyncio.create_task(pulse(_write))
+    settle()
     async with asyncio.TaskGroup() as tasks:
         for start in job.starts:
             caller = Caller(start.session, job.scenario, question, job.url, key, _write)
             tasks.create_task(caller.run(start.connect_s + offset_s, start.begin_s + offset_s))
+    feeling.cancel()
+    await asyncio.wait({feeling})
 
 
 if __name__ == "__main__":

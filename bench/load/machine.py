@@ -8,7 +8,7 @@ import msgspec
 import psutil
 from redis.asyncio import Redis
 
-from shared.broker import connect
+from shared.broker import answer, connect
 
 # What only follows or asks is no work of a session's.
 _OWN_COMMANDS = {"info", "client", "hello", "auth", "ping"}
@@ -80,7 +80,7 @@ class Meter:
     async def _broker_calls(self) -> dict[str, int] | None:
         if self.broker is None:
             return None
-        stats = await self.broker.info("commandstats")
+        stats = await answer(self.broker.info("commandstats"))
         calls = {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in stats.items()}
         return {name: number for name, number in calls.items() if name not in _OWN_COMMANDS}
 

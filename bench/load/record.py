@@ -36,4 +36,13 @@ class Ended(msgspec.Struct, kw_only=True, tag="ended"):
     problem: str = ""
 
 
-Record = Turn | Ended
+class Pulse(msgspec.Struct, kw_only=True, tag="pulse"):
+    """How a process of callers did for `seconds`: the CPU time that it took, and in ms how late
+    its event loop came back each time it had asked to be woken."""
+
+    seconds: float
+    cpu_s: float
+    late_ms: list[float]
+
+
+Record = Turn | Ended | Pulse

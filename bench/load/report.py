@@ -22,6 +22,7 @@ _COLUMNS = {
     "gaps": "underruns, and how long they were together",
     "cores": "CPU of all the server's processes",
     "cmd/s": "commands to the broker",
+    "late": "how late the callers themselves were, p99",
 }
 
 
@@ -51,11 +52,22 @@ def page(title: str, runs: Sequence[Summary], pictures: Mapping[str, bytes]) -> 
         for name, data in encoded.items()
     )
     problems = "".join(
-        f"<li>{run.scenario.sessions} sessions: {number} times {html.escape(problem)}</li>"
+        f"<li>{run.scenario.sessions} sessions: {html.escape(said)}</li>"
         for run in runs
-        for problem, number in run.problems.items()
+        for said in remarks(run)
     )
     return _PAGE.format(title=html.escape(title), head=head, rows=rows, plots=plots, said=problems)
+
+
+def remarks(run: Summary) -> list[str]:
+    """What to know of the figures: what went wrong, and whether they are the server's alone."""
+    said = [f"{number}x {problem}" for problem, number in run.problems.items()]
+    if run.callers is not None and run.callers.lagged:
+        said.append(
+            f"the callers were late themselves, p99 {run.callers.late.p99:.0f} ms: this much of the"
+            " times may be theirs"
+        )
+    return said
 
 
 def _cells(run: Summary) -> list[str]:
@@ -74,6 +86,7 @@ def _cells(run: Summary) -> list[str]:
         f"{run.underruns} ({run.underrun_ms:.0f} ms)" if run.underruns else "0",
         f"{sum(process.cores for process in costs.processes):.2f}" if costs else "",
         "" if costs is None or costs.commands_per_s is None else f"{costs.commands_per_s:.0f}",
+        "" if run.callers is None else f"{run.callers.late.p99:.1f}",
     ]
 
 

@@ -33,8 +33,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(profile: str) -> AsyncIterator[Server]:
+async def serving(profile: str, **settings: str | int) -> AsyncIterator[Server]:
     """Runs the engines of `profile`, with data of its own, until the end of the block.
+
+    `settings` are other settings by their names in `shared.settings`.
 
     Raises:
         NotReady: it did not start.
@@ -44,7 +46,9 @@ async def serving(profile: str) -> AsyncIterator[Server]:
         port = probe.getsockname()[1]
         probe.close()
         log = Path(folder) / "log"
-        process = _start(profile, port, Path(folder) / "data", log)
+        process = _start(
+            log, profile=profile, port=port, data_dir=Path(folder) / "data", **settings
+        )
         try:
             await asyncio.to_thread(_wait, process, f"http://127.0.0.1:{port}/ready", log)
             found = settings_of(running(port))
@@ -54,11 +58,11 @@ async def serving(profile: str) -> AsyncIterator[Server]:
             await asyncio.to_thread(process.wait)
 
 
-def _start(profile: str, port: int, data: Path, log: Path) -> "subprocess.Popen[bytes]":
+def _start(log: Path, **settings: str | int | Path) -> "subprocess.Popen[bytes]":
     with log.open("w") as written:
         return subprocess.Popen(
             [sys.executable, "-P", "-c", "from cli.main import app; app()", "up"],
-            env=environment(profile=profile, port=port, data_dir=data),
+            env=environment(**settings),
             stdin=subprocess.DEVNULL,
             stdout=written,
             stderr=subprocess.STDOUT,
