@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from redis.asyncio.client import PubSub
+
 from shared.broker import Pipe, fields_of
 from shared.ids import new_id
 from shared.keys import Keyspace, SessionKeys
 from shared.messages import (
+    Hint,
     Item,
     ItemAdded,
     LlmJob,
@@ -16,6 +19,7 @@ from shared.messages import (
     ResponseCreated,
     SessionConfig,
     decode,
+    encode,
 )
 from shared.scripts import sessions
 from shared.scripts.jobs import NewResponse
@@ -89,6 +93,22 @@ async def jobs_of(pipe: Pipe, stage: str) -> list[Message]:
     """The jobs in a stage's stream."""
     reply = await pipe.command("XRANGE", KEYSPACE.all_shards()[0].jobs(stage), "-", "+")
     return [decode(fields_of(fields)[b"m"], Message) for _, fields in reply]
+
+
+async def hinted(pipe: Pipe, stage: str, hint: Hint) -> bool:
+    """Gives a stage a hint; whether somebody heard it."""
+    channel = KEYSPACE.session(hint.session_id).shard.hints(stage)
+    return int(await pipe.command("PUBLISH", channel, encode(hint))) > 0
+
+
+async def next_message(ears: PubSub) -> bytes:
+    """What is published next on the channels that are listened to."""
+    async with asyncio.timeout(SOON_S):
+        async for message in ears.listen():
+            if message["type"] == "message":
+                data: bytes = message["data"]
+                return data
+    raise AssertionError("the subscription ended")
 
 
 async def until(condition: Callable[[], Awaitable[bool] | bool]) -> None:

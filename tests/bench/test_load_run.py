@@ -11,8 +11,8 @@ import pytest
 
 from bench.load.capacity import largest
 from bench.load.question import original, realtime, voiced_samples
-from bench.load.record import Ended, Record, Turn
-from bench.load.report import page, table
+from bench.load.record import Ended, Pulse, Record, Turn
+from bench.load.report import page, remarks, table
 from bench.load.scenario import Scenario
 from bench.load.summary import Summary, spread, summarise
 from shared.audio import write_wav
@@ -48,6 +48,19 @@ def test_percentiles_leave_out_what_warms_up_and_what_failed() -> None:
     assert found.voice_to_voice.p50 == 300
     assert found.problems == {"no": 1, "x": 1}
     assert not found.flawless
+
+
+def test_a_run_whose_callers_were_late_says_so() -> None:
+    def run_of(*late_ms: float) -> Summary:
+        pulses = [Pulse(seconds=2.0, cpu_s=1.0, late_ms=[each]) for each in late_ms]
+        return summarise(Scenario(sessions=1), [turn(1, 100.0), *pulses])
+
+    prompt, late = run_of(0.1, 0.3), run_of(0.1, 80.0)
+    assert prompt.callers is not None
+    assert (prompt.callers.cores.most, prompt.callers.late.p50) == (0.5, 0.2)
+    assert not remarks(prompt)
+    assert "the callers were late themselves" in remarks(late)[0]
+    assert "the callers were late themselves" in page("Load", [late], {})
 
 
 async def test_capacity_is_searched() -> None:
@@ -118,7 +131,10 @@ def test_it_measures_a_server(server: Any, question: Path, tmp_path: Path) -> No
     assert 250 < three["voice_to_voice"]["p50"] < 5_000
     assert three["stop"]["count"] == 3
     assert three["waterfall"][-1]["duration_ms"] > 0
+    assert three["served"]["count"] == 6
     assert {cost["name"] for cost in three["costs"]["processes"]} >= {"gateway", "workers.vad"}
+    assert three["callers"]["cores"]["most"] > 0
+    assert three["callers"]["late"]["count"] >= 50
     assert "<table>" in report.read_text()
     assert {path.name for path in tmp_path.glob("*.png")} == {
         "latency.png",

@@ -1,5 +1,6 @@
 """The commands that look at this machine, run as a person would run them."""
 
+import os
 import re
 import socket
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.broker import Broker, find_server
+from tests.docs.pages import ROOT
 from tests.support.command import parley
+
+SOUND_CARD = ROOT / "tests" / "support" / "sound"
 
 
 @pytest.fixture
@@ -38,7 +42,23 @@ def test_the_doctor_finds_nothing_wrong_without_models(free_port: str) -> None:
         f"port {free_port}",
         "cores",
         "memory",
+        "sound for `parley talk`",
     }
+
+
+@pytest.mark.parametrize(
+    ("devices", "verdict", "finding"),
+    [("2", "ok", "a microphone and a speaker"), ("0", "warn", "this machine has no microphone")],
+)
+def test_the_doctor_looks_for_sound(
+    free_port: str, devices: str, verdict: str, finding: str
+) -> None:
+    path = os.pathsep.join([str(SOUND_CARD), str(ROOT)])
+    settings = {"PARLEY_PROFILE": "instant", "PARLEY_PORT": free_port, "PYTHONPATH": path}
+    done = parley("doctor", SOUND_DEVICES=devices, **settings)
+    assert done.returncode == 0
+    assert verdicts(done.stdout)["sound for `parley talk`"] == verdict
+    assert finding in done.stdout
 
 
 def test_the_doctor_warns_of_models_that_are_not_here_yet(free_port: str, tmp_path: Path) -> None:

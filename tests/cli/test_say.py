@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,18 +132,41 @@ def test_an_answer_that_cannot_be_kept(run: Run, tmp_path: Path) -> None:
     assert "answer.wav cannot be written: No such file or directory" in result.stderr
 
 
+def float_wav() -> bytes:
+    """A WAV file of ten float samples."""
+    form = struct.pack("<HHIIHH", 3, 1, 16_000, 64_000, 4, 32)
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", 40)
+    body = b"WAVE" + chunks + bytes(40)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "cannot be read"), (b"MP3", "must be a PCM WAV file")]
+    ("content", "sentence"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"MP3", "must be a PCM WAV file"),
+        (float_wav(), "16-bit samples"),
+    ],
 )
-def test_a_bad_question_is_a_usage_error(
+def test_a_bad_question_is_one_sentence(
     tmp_path: Path, content: bytes | None, sentence: str
 ) -> None:
     path = tmp_path / "q.wav"
     if content:
         path.write_bytes(content)
-    result = CliRunner().invoke(app, [str(path)], env={"COLUMNS": "200"})
-    assert result.exit_code == 2
+    result = CliRunner().invoke(app, [str(path)])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"parley: {path} ")
     assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_server_of_this_machine_is_at_its_port(question: Path, tmp_path: Path) -> None:
+    with serving(Script()) as url:
+        output = ["-o", str(tmp_path / "answer.wav"), "--silence-ms", "60"]
+        port = {"PARLEY_PORT": url.rpartition(":")[2]}
+        result = CliRunner().invoke(app, [str(question), *output], env=port)
+    assert result.exit_code == 0, result.output
 
 
 # --- the course of a turn, event by event ---------------------------------------------------

@@ -24,6 +24,7 @@ from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from client import frames
 from shared.audio import Int16
 from shared.messages import MARKS
 
@@ -51,6 +52,7 @@ class Script:
     mute_from: str | None = None  # the first connection gets no event from this one on
     resume_within_s: float | None = None  # None: a session ends with its connection
     refusals: deque[Refusal] = field(default_factory=deque)  # of those who come back, in turn
+    full: deque[Refusal] = field(default_factory=deque)  # of new sessions, in turn
     sessions: "list[Session]" = field(default_factory=list)  # all there were
 
 
@@ -192,16 +194,23 @@ class Session:
         samples = np.frombuffer(base64.b64decode(event["audio"]), "<i2")
         self.heard = np.concatenate([self.heard, samples])
         self._buffered += len(samples)
-        if self._silence_ms is None:
-            return
-        if samples.any():
+        for frame in frames(samples):
+            if self._silence_ms is not None:
+                await self._listen(frame, self._silence_ms)
+
+    async def _listen(self, frame: Int16, silence_ms: int) -> None:
+        if frame.any():
             self._quiet = 0
             if self._item is None:
                 await self._start_turn()
         elif self._item is not None:
-            self._quiet += len(samples)
-            if self._quiet * 1000 >= self._silence_ms * RATE:
-                await self._send("input_audio_buffer.speech_stopped", item_id=self._item)
+            self._quiet += len(frame)
+            if self._quiet * 1000 >= silence_ms * RATE:
+                await self._send(
+                    "input_audio_buffer.speech_stopped",
+                    item_id=self._item,
+                    audio_end_ms=len(self.heard) * 1000 // RATE,
+                )
                 await self._commit(self._item)
                 self._item = None
                 if self._script.answers:
@@ -262,6 +271,7 @@ class Session:
         part = {**at, "output_index": 0, "content_index": 0}
         done: dict[str, Any] = {"id": response_id, "status": self._script.status}
         created = {"id": response_id, "status": "in_progress"}
+        said = ""
         try:
             await self._send("response.created", response=created)
             for word, audio in zip(
@@ -270,20 +280,22 @@ class Session:
                 strict=True,
             ):
                 await self._send("response.output_audio_transcript.delta", **part, delta=word)
+                said += word
                 delta = base64.b64encode(audio.astype("<i2").tobytes()).decode()
                 await self._send("response.output_audio.delta", **part, delta=delta)
                 if self._script.paused:
                     await asyncio.get_running_loop().create_future()
             await self._send("response.output_audio.done", **part)
-            text = "".join(self._script.words)
-            await self._send("response.output_audio_transcript.done", **part, transcript=text)
+            await self._send("response.output_audio_transcript.done", **part, transcript=said)
         except asyncio.CancelledError as reason:
             details = {"type": "cancelled", "reason": str(reason)}
             done |= {"status": "cancelled", "status_details": details}
         if done["status"] == "failed":
             message = "llm failed on every attempt"
             done["status_details"] = {"type": "failed", "error": {"message": message}}
-        await self._send("response.done", response=done)
+        content = [{"type": "output_audio", "transcript": said}]
+        item = {"id": item_id, "type": "message", "role": "assistant", "content": content}
+        await self._send("response.done", response={**done, "output": [item]})
         if self._timings:
             await self._send("parley.timings", **at, marks=self._script.marks)
 
@@ -314,14 +326,15 @@ def admitted(script: Script, socket: ServerConnection, request: Request) -> Resp
         return socket.respond(HTTPStatus.UNAUTHORIZED, "api key expected\n")
     if not request.path.startswith("/v1/realtime"):
         return socket.respond(HTTPStatus.NOT_FOUND, "no such endpoint\n")
-    if "after" not in parse_qs(urlsplit(request.path).query):
-        return None
-    if script.refusals:
-        status, headers = script.refusals.popleft()
+    new = "after" not in parse_qs(urlsplit(request.path).query)
+    if refusals := script.full if new else script.refusals:
+        status, headers = refusals.popleft()
         refusal = socket.respond(status, "refused by the script\n")
         for name, value in headers.items():
             refusal.headers[name] = value
         return refusal
+    if new:
+        return None
     if (session := resumed(script, request)) is None:
         return socket.respond(HTTPStatus.FORBIDDEN, "the token is wrong\n")
     return socket.respond(HTTPStatus.NOT_FOUND, "it has ended\n") if session.over else None

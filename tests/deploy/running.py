@@ -118,6 +118,8 @@ class Stack:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_")}
         given = {k: self._here(v) for k, v in service.get("environment", {}).items()}
         here = {"PARLEY_PROFILE": "instant", "PARLEY_PORT": str(self.port), "PATH": self._path}
+        # A container has an address of its own, and here all processes share one.
+        here |= {"PARLEY_METRICS_PORT": str(free_port()), "PARLEY_METRICS_HOST": "127.0.0.1"}
         return {**kept, **given, **here}
 
 

@@ -16,6 +16,7 @@ from tests.engines.asking import answer, ask, long_conversation
 from workers.llm.engines import (
     Delta,
     LlmEngine,
+    Message,
     Prompt,
     PromptError,
     create,
@@ -138,3 +139,23 @@ async def test_what_was_read_for_an_earlier_answer_is_told(narrow: LlmEngine) ->
     await answer(narrow, ask("What color is the sky?"))
     _, completion = await answer(narrow, ask("What color is the sky?"))
     assert 0 < completion.cached_tokens < completion.prompt_tokens
+
+
+async def test_what_was_read_ahead_is_not_read_again(narrow: LlmEngine) -> None:
+    told = [Message("system", "You are the keeper of a lighthouse. " * 5)]
+    assert narrow.read_ahead is not None
+    await narrow.read_ahead(Prompt(told))
+    asked = Prompt([*told, Message("user", "Who are you?")], max_tokens=4)
+    _, completion = await answer(narrow, asked)
+    assert completion.prompt_tokens - completion.cached_tokens < 20
+
+
+async def test_reading_ahead_that_is_cancelled_leaves_its_slot_free(narrow: LlmEngine) -> None:
+    assert narrow.read_ahead is not None
+    reading = asyncio.ensure_future(narrow.read_ahead(ask("ships " * 150)))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    words, _ = await answer(narrow, ask("What color is the sky?"))
+    assert words

@@ -18,7 +18,6 @@ from tests.engines.large_whisper import whisper_of_128_mels
 from tests.support.words import word_error_rate, words
 from workers.stt.engines import (
     SttEngine,
-    Transcript,
     Utterance,
     create,
     cublas,
@@ -191,17 +190,35 @@ def test_base_knows_no_cantonese(multilingual: SttEngine, samples: Sample) -> No
         hear(multilingual, samples("hello_world")[0], language="yue")
 
 
-def test_long_windows_are_encoded_few_at_a_time(
-    multilingual: SttEngine, readers: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups: list[tuple[int, int]] = []
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many utterances were recognised together in a short window, and in which, in order."""
+    recognised: list[tuple[int, int]] = []
     recognise = whisper._in_short_window
 
-    def counted(model: Any, group: Sequence[Utterance], window_s: int) -> list[Transcript]:
-        groups.append((len(group), window_s))
+    def counted(model: Any, group: Sequence[Utterance], window_s: int) -> Sequence[Any]:
+        recognised.append((len(group), window_s))
         return recognise(model, group, window_s)
 
     monkeypatch.setattr(whisper, "_in_short_window", counted)
+    return recognised
+
+
+def test_what_is_not_sure_is_heard_again_in_a_longer_window(
+    multilingual: SttEngine, samples: Sample, groups: list[tuple[int, int]]
+) -> None:
+    sure, said = samples("quick_brown_fox")
+    unsure, _ = samples("hola_mundo")
+    together = multilingual.transcribe([Utterance(pcm) for pcm in (sure, unsure, sure)])
+    assert groups == [(3, 8), (1, 12)]
+    assert words(together[0].text) == words(together[2].text) == words(said)
+    assert [together[1]] == multilingual.transcribe([Utterance(unsure)])
+    assert together[1].text
+
+
+def test_long_windows_are_encoded_few_at_a_time(
+    multilingual: SttEngine, readers: Reader, groups: list[tuple[int, int]]
+) -> None:
     reading = readers("two_cities")[: 25 * 16_000]
     audio = [reading, reading[:32_000], reading, reading[:32_000], reading]
     transcripts = multilingual.transcribe([Utterance(pcm, "en") for pcm in audio])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from uvicorn import Server
@@ -39,8 +40,11 @@ _STAGES: dict[str, Callable[[Context], Running]] = {
 
 
 def instant(redis_url: str) -> Settings:
-    """Engines that take no time, and turns that end soon."""
-    return Settings(redis_url=redis_url, profile="instant", lanes=2, silence_ms=200)
+    """Engines that take no time, and turns that end soon. Nobody is refused for load: this process
+    is server and clients at once."""
+    return Settings(
+        redis_url=redis_url, profile="instant", lanes=2, silence_ms=200, queue_limit_ms=0
+    )
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -92,12 +96,14 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 @asynccontextmanager
-async def stages(settings: Settings) -> AsyncIterator[None]:
-    """One worker of each stage, signed in as a worker's process does it."""
+async def stages(settings: Settings, *, but: str = "") -> AsyncIterator[None]:
+    """One worker of each stage `but` one, signed in as a worker's process does it."""
     keyspace = Keyspace(settings.shards, settings.lanes)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(Pipe(connect(settings.redis_url)))
         for stage, start in _STAGES.items():
+            if stage == but:
+                continue
             context = Context(f"{stage}_1", settings, keyspace, pipe)
             await stack.enter_async_context(working(start(context)))
             await stack.enter_async_context(signed_in(pipe, stage))
@@ -105,11 +111,20 @@ async def stages(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def signed_in(pipe: Pipe, stage: str) -> AsyncIterator[None]:
-    """A worker of `stage` that is ready, for as long as the block runs."""
+async def signed_in(pipe: Pipe, stage: str, running: Running | None = None) -> AsyncIterator[None]:
+    """A worker of `stage` that is ready, for as long as the block runs; of one that is `running` it
+    is told how it does."""
     info = WorkerInfo(worker_id=f"{stage}_1", stage=stage, ready=True)
-    await heartbeat.sign_in(pipe, info)
-    beat = asyncio.create_task(heartbeat.keep_signing_in(pipe, lambda: info))
+
+    def describe() -> WorkerInfo:
+        if running is None:
+            return info
+        return msgspec.structs.replace(
+            info, slots=running.slots, queue_delay_ms=running.queue_delay_ms, busy=running.busy
+        )
+
+    await heartbeat.sign_in(pipe, describe())
+    beat = asyncio.create_task(heartbeat.keep_signing_in(pipe, describe))
     try:
         yield
     finally:

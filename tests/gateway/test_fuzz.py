@@ -61,7 +61,7 @@ async def test_every_frame_is_answered_once(served: Gateway, dice: random.Random
     told: list[str] = []
     async with connect(f"ws://{served.host}/v1/realtime", max_queue=None) as socket:
         await Thrower(socket, Tally(told.append)).throw(burst(dice, ["root"]))
-    assert told == []
+    assert told == [], "\n".join(told)
 
 
 @examples
@@ -138,5 +138,5 @@ async def test_a_session_beside_them_notices_nothing(neighbourly: Gateway, pipe:
     await campaign.throw(neighbourly.host, plan, tally, FRAMES)
     enough.set()
     await talking
-    assert told == []
+    assert told == [], "\n".join(told)
     assert neighbours.turns > 0

@@ -1,17 +1,25 @@
 """What clients send: whatever it is, it is understood or refused by the name of its field."""
 
+import base64
 import contextlib
 import json
 import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from openai.types.realtime import InputAudioBufferAppendEvent
 
 from gateway.protocols.realtime.errors import ProtocolError
-from gateway.protocols.realtime.incoming import _MODELS, SessionUpdate, item_fields, parse
+from gateway.protocols.realtime.incoming import (
+    _MODELS,
+    Append,
+    SessionUpdate,
+    _parse,
+    item_fields,
+    parse,
+)
 from gateway.protocols.realtime.items import audio_bytes
 
 Json = dict[str, Any]
@@ -283,8 +291,8 @@ def test_any_text_is_refused(text: str) -> None:
 
 def appended(audio: str) -> bytes:
     parsed = parse(json.dumps(append(audio)))
-    assert isinstance(parsed, InputAudioBufferAppendEvent)
-    return audio_bytes(parsed.audio, "audio")
+    assert isinstance(parsed, Append | InputAudioBufferAppendEvent)
+    return parsed.audio if isinstance(parsed, Append) else audio_bytes(parsed.audio, "audio")
 
 
 def test_audio_is_base64() -> None:
@@ -297,3 +305,39 @@ def test_audio_that_is_not_base64_is_refused(audio: str) -> None:
     with pytest.raises(ProtocolError, match="audio must be base64") as caught:
         appended(audio)
     assert caught.value.param == "audio"
+
+
+def test_an_append_is_read_in_one_step() -> None:
+    assert isinstance(parse(json.dumps(append("AAEC") | {"event_id": "e"})), Append)
+
+
+_VALUES = st.one_of(
+    st.binary(max_size=7).map(lambda data: json.dumps(base64.b64encode(data).decode())),
+    st.text("AZaz09+/=_- \n\\", max_size=9).map(json.dumps),
+    st.text(max_size=5).map(lambda text: json.dumps(text, ensure_ascii=False)),
+    st.sampled_from(
+        ["null", "0", "[]", '"\\ud800"', '"\\ud83d\\ude00"', '"\x01"', json.dumps(600 * ",")]
+    ),
+)
+_FIELDS = st.one_of(
+    st.just(("type", '"input_audio_buffer.append"')),
+    st.tuples(st.sampled_from(["audio", "audio", "event_id", "type", "sound"]), _VALUES),
+)
+_SPACES = st.sampled_from(["", "", " ", "\n", "\t", "\x0b", "\ufeff"])
+
+
+@given(fields=st.lists(_FIELDS, max_size=4), space=_SPACES, end=_SPACES)
+@example(fields=[("type", '"input_audio_buffer.append"'), ("audio", '"AB=="')], space="", end="")
+def test_audio_read_in_one_step_is_what_the_long_way_says(
+    fields: list[tuple[str, str]], space: str, end: str
+) -> None:
+    text = f"{{{space}" + f",{space}".join(f'"{name}":{space}{given}' for name, given in fields)
+    text += f"}}{end}"
+    found: Any = None
+    with contextlib.suppress(ProtocolError):
+        found = parse(text)
+    if not isinstance(found, Append):
+        return
+    slow = _parse(text, None)
+    assert isinstance(slow, InputAudioBufferAppendEvent)
+    assert (audio_bytes(slow.audio, "audio"), slow.event_id) == (found.audio, found.event_id)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gateway.access import Grant
+from gateway.access.tally import Tally
 from gateway.cursor import Cursor
 from gateway.follower import Follower
 from gateway.protocols.realtime.effective import Configuration
@@ -25,7 +26,9 @@ TELEPHONE = {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}
 def asking(talk: Talk, pipe: Pipe) -> tuple[Requests, Showing]:
     """What carries out the requests of a client that speaks over a telephone."""
     configuration = Configuration(Settings()).updated(TELEPHONE)
-    requests = Requests(talk.session, configuration, Cursor(), Grant(pipe, {}, None))
+    requests = Requests(
+        talk.session, configuration, Cursor(), Grant(pipe, {}, {"": Tally("", pipe)}, None)
+    )
     return requests, Showing(talk.session, lambda: configuration, timings=False)
 
 

@@ -17,11 +17,13 @@ STORY = (
 class Storyteller:
     """Tells one story, word by word, then makes `calls`; waits at `hold` words until released.
 
-    With `silent` it only makes the calls; with `problem` it raises that instead.
+    What it reads ahead it reads until `reading` is set. With `silent` it only makes the calls;
+    with `problem` it raises that instead.
     """
 
     model = name = "storyteller"
     slots = 4
+    works_ahead = True
 
     def __init__(
         self,
@@ -39,6 +41,10 @@ class Storyteller:
         self.problem = problem
         self.released = asyncio.Event()
         self.prompts: list[Prompt] = []
+        self.read: list[Prompt] = []
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.at_work = 0
 
     def load(self) -> None:
         pass
@@ -46,8 +52,20 @@ class Storyteller:
     def close(self) -> None:
         pass
 
+    async def read_ahead(self, prompt: Prompt) -> None:
+        self.read.append(prompt)
+        await self.reading.wait()
+
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Step, None]:
         self.prompts.append(prompt)
+        self.at_work += 1
+        try:
+            async for step in self._story(prompt):
+                yield step
+        finally:
+            self.at_work -= 1
+
+    async def _story(self, prompt: Prompt) -> AsyncGenerator[Step, None]:
         if self.problem:
             raise self.problem
         assert STORY.startswith(prompt.prefix)

@@ -126,7 +126,16 @@ def test_no_segment_is_endless(text: str) -> None:
         ('"Yes." He left.', '"Yes." '),
         ("「はい。」と言った。", "「はい。」"),
         ("---\n\nHello. There.", "---\n\nHello. "),
-        ("word " * 40, "word " * 16),
+        ("longer " * 40, "longer " * 7),
+        ("word " * 40, "word " * 16),  # a short word may lean on the next one
+        (
+            "A dog is a domesticated animal that belongs to the Canidae family.",
+            "A dog is a domesticated animal that belongs to the Canidae ",
+        ),
+        (
+            "Water will boil at a temperature of roughly 1,000,000 degrees here.",
+            "Water will boil at a temperature of roughly 1,000,000 degrees ",
+        ),
     ],
 )
 def test_speech_begins_early(text: str, first: str) -> None:

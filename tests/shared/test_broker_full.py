@@ -12,7 +12,7 @@ from shared import heartbeat
 from shared.broker import Pipe, connect
 from shared.heartbeat import WorkerInfo
 from shared.ids import new_id
-from shared.jobs import Job
+from shared.job import Job
 from shared.keys import SessionKeys
 from shared.lanes import LaneWriter
 from shared.leases import LEASE_MS

@@ -5,19 +5,20 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import redis
-from redis.asyncio import Redis
+import uvloop
+from redis.asyncio import Redis, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as BrokerConnectionError
 
 from cli.broker import Broker, bundled_server
 from shared import broker as shared_broker
 from shared.broker import BLOCK_MS, Pipe, connect, persist, published
-from shared.jobs import Job
+from shared.job import Job
 from shared.lanes import LaneWriter
 from shared.messages import LlmJob, TextDelta
 from shared.scripts.jobs import Progress
@@ -234,6 +235,35 @@ async def test_a_lane_outlives_an_outage_longer_than_any_command(
             for name in _NAMES:
                 frames = [frame.at for frame in found[name]]
                 assert frames == list(range(0, 50 * 320, 320))
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_a_connection_that_breaks_in_the_middle_of_a_command(
+    redis_url: str, patient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken: list[UnixDomainSocketConnection] = []
+
+    class Breaking(UnixDomainSocketConnection):
+        async def send_packed_command(
+            self, command: bytes | str | Iterable[bytes], check_health: bool = True
+        ) -> None:
+            parts = [] if isinstance(command, bytes | str) else list(command)
+            if not broken and any(b"PING" in part for part in parts):
+                broken.append(self)
+                assert self._writer is not None
+                self._writer.transport.abort()
+                await asyncio.sleep(0)
+            await super().send_packed_command(parts or command, check_health)
+
+    async def ping() -> bytes:
+        async with Pipe(connect(redis_url), patient=patient) as pipe:
+            monkeypatch.setattr(pipe.redis.connection_pool, "connection_class", Breaking)
+            reply: bytes = await pipe.command("PING")
+            return reply
+
+    # as in every process: its transports have an error of their own for that
+    assert uvloop.run(ping()) == b"PONG"
+    assert broken
 
 
 async def test_a_wrong_password_is_said_at_once(binary: Path, folder: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from shared import jobs
 from shared.broker import Pipe, connect, fields_of
-from shared.jobs import Job, JobConsumer
+from shared.job import Job
+from shared.jobs import JobConsumer
 from shared.keys import SessionKeys
 from shared.messages import (
     Interrupted,

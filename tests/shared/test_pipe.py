@@ -5,14 +5,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from cli.broker import Broker, find_server
-from shared.broker import Pipe, connect
+from shared.broker import Pipe, answer, connect
 from shared.keys import Keyspace
 from shared.messages import SessionConfig
 from shared.scripts import sessions
-from tests.stages import held
+from tests.stages import SOON_S, held
 
 
 async def test_replies_find_their_commands(pipe: Pipe) -> None:
@@ -40,6 +41,29 @@ async def test_whoever_stops_waiting_leaves_the_others_their_replies(pipe: Pipe)
     assert await stayer == b"stayer"
     with pytest.raises(asyncio.CancelledError):
         await leaver
+
+
+@pytest.mark.parametrize("waited_for", ["XREAD", "PING"])
+async def test_whoever_is_cancelled_at_any_moment_of_a_command_ends(
+    redis_url: str, waited_for: str
+) -> None:
+    async def go_on(client: Redis) -> None:
+        while True:
+            if waited_for == "PING":
+                await answer(client.ping())
+            else:
+                await answer(client.xread({"nothing": "$"}, block=1))
+
+    async with connect(redis_url) as client:
+        await client.ping()
+        for steps in range(30):
+            task = asyncio.create_task(go_on(client))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            async with asyncio.timeout(SOON_S):
+                await asyncio.wait({task})
+            assert task.cancelled()
 
 
 async def test_a_broker_that_forgot_the_scripts_is_taught_again(pipe: Pipe) -> None:

@@ -7,10 +7,10 @@ import pytest
 from shared.broker import Pipe
 from shared.ids import new_id
 from shared.keys import Keyspace, SessionKeys
-from shared.messages import Detached, Item, SessionConfig
+from shared.messages import Closed, Detached, Item, SessionConfig
 from shared.scripts import sessions
 from shared.scripts.sessions import Attachment
-from tests.stages import held, shown
+from tests.stages import ask, held, shown
 
 KEYSPACE = Keyspace(shards=3, lanes=4)
 
@@ -60,3 +60,32 @@ async def test_a_conversation_keeps_its_latest_items(pipe: Pipe, session: Sessio
     assert order == [item.item_id.encode() for item in items[-256:]]
     kept = await pipe.command("HKEYS", session.items)
     assert sorted(kept) == sorted(order)
+
+
+async def test_a_session_that_is_let_go_has_no_gateway_until_it_is_resumed(
+    pipe: Pipe, session: SessionKeys
+) -> None:
+    assert await sessions.detach(pipe, Attachment(session, "att_2")) == "detached"
+    assert await pipe.command("HGET", session.state, "gateway") == b"gw_1"
+    assert await sessions.detach(pipe, held(session)) == "ok"
+    assert await pipe.command("HGET", session.state, "gateway") is None
+    hold = Attachment(session, "att_2")
+    assert await sessions.attach(pipe, hold, gateway="gw_2", token="secret", config=None) == "ok"
+    assert await sessions.detach(pipe, held(session)) == "detached"
+    assert await pipe.command("HGET", session.state, "gateway") == b"gw_2"
+
+
+async def test_of_a_session_that_was_ended_only_the_news_of_it_is_left(
+    pipe: Pipe, session: SessionKeys
+) -> None:
+    await ask(pipe, session, "What is it?")
+    await pipe.command("SET", session.owner, "somebody", "EX", 60)
+    assert await sessions.end_session(pipe, session, "an operator ended it") == "ok"
+    assert (await shown(pipe, session))[-1] == Closed(reason="an operator ended it")
+    assert await pipe.command("KEYS", "*:session:*") == []
+    left = {*await pipe.command("KEYS", f"*{session.session_id}*")}
+    assert left == {session.out.encode()}
+    assert await pipe.command("KEYS", "*:response:*") == []
+    hold = Attachment(session, "att_2")
+    assert await sessions.attach(pipe, hold, gateway="gw_2", token="secret", config=None) == "gone"
+    assert await sessions.end_session(pipe, session, "again") == "gone"

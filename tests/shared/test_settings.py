@@ -1,8 +1,14 @@
 """Settings that depend on each other."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from shared.profiles import STAGES
 from shared.settings import Settings, explained
 
 
@@ -63,3 +69,26 @@ def test_shares_of_the_gpu_are_no_more_than_all_of_it(chosen: dict[str, object])
 def test_keys_of_servers_are_not_shown() -> None:
     assert "sk-123" not in repr(settings(llm_api_key="sk-123"))
     assert "sk-123" not in settings(llm_api_key="sk-123").model_dump_json()
+
+
+@pytest.mark.parametrize("module", ["gateway", *(f"workers.{stage}" for stage in STAGES)])
+def test_a_process_says_in_one_sentence_which_setting_is_wrong(module: str, tmp_path: Path) -> None:
+    def started(**variables: str) -> str:
+        ran = subprocess.run(
+            [sys.executable, "-m", module],
+            env={**os.environ, **variables},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 1
+        [sentence] = ran.stderr.splitlines()
+        return sentence
+
+    name = module.rpartition(".")[2]
+    assert started(PARLEY_LANES="none").startswith(f"{name}: PARLEY_LANES: ")
+    (tmp_path / "PARLEY_LLM_API_KEY").write_bytes(b"\xff\xfesecret")
+    unread = started(PARLEY_SECRETS_DIR=str(tmp_path))
+    assert unread.startswith(f"{name}: PARLEY_LLM_API_KEY: ")
+    assert "secret" not in unread

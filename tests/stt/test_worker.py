@@ -7,16 +7,19 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from redis.asyncio import Redis
 
 from shared.broker import Pipe
 from shared.ids import new_id
 from shared.keys import SessionKeys
 from shared.messages import (
     Item,
+    LlmHint,
     LlmJob,
     Part,
     ResponseCreated,
     SessionConfig,
+    SttHint,
     SttJob,
     Transcribed,
     TranscriptionFailed,
@@ -24,15 +27,28 @@ from shared.messages import (
     encode,
 )
 from shared.scripts import sessions
-from tests.stages import context, done, held, jobs_of, open_session, shown, until, working
+from tests.stages import (
+    context,
+    done,
+    held,
+    hinted,
+    jobs_of,
+    next_message,
+    open_session,
+    shown,
+    until,
+    working,
+)
+from workers.stt.batcher import Batcher
 from workers.stt.engines import Transcript, Utterance
-from workers.stt.worker import Batcher, start
+from workers.stt.worker import start
 
 
 class Counter:
     """Transcribes an utterance as its number of samples; waits until released."""
 
     model = name = "counter"
+    works_ahead = True
 
     def __init__(self, *, held: bool = False, languages: Sequence[str] = ()) -> None:
         self.languages = languages
@@ -94,6 +110,54 @@ async def test_one_who_leaves_does_not_disturb_the_others() -> None:
     assert (await stayer).text == "2 samples"
     with pytest.raises(asyncio.CancelledError):
         await leaver
+
+
+async def test_a_job_finds_what_was_transcribed_ahead_of_it() -> None:
+    engine = Counter()
+    batcher = Batcher(engine, size=8)
+    ahead = await batcher.transcribe_ahead(utterance(5))
+    assert ahead is not None
+    assert ahead.text == "5 samples"
+    assert await batcher.transcribe(utterance(5)) == ahead
+    assert engine.batches == [1]
+    await batcher.transcribe(utterance(5))  # another job that sounds alike is another job
+    assert engine.batches == [1, 1]
+
+
+async def test_a_job_takes_the_place_of_what_waits_to_be_transcribed_ahead() -> None:
+    engine = Counter(held=True)
+    batcher = Batcher(engine, size=8)
+    first = asyncio.create_task(batcher.transcribe(utterance(1)))
+    await asyncio.sleep(0)
+    hints = [asyncio.create_task(batcher.transcribe_ahead(utterance(n))) for n in (2, 3)]
+    await asyncio.sleep(0)
+    jobs = [asyncio.create_task(batcher.transcribe(utterance(n))) for n in (4, 3)]
+    await asyncio.sleep(0)
+    engine.released.set()
+    await first
+    alone, taken = await asyncio.gather(*hints)
+    assert (alone and alone.text, taken) == ("2 samples", None)
+    assert engine.batches == [1, 2, 1]  # what nobody has asked for yet comes last
+    assert [t.text for t in await asyncio.gather(*jobs)] == ["4 samples", "3 samples"]
+
+
+async def test_what_fails_ahead_fails_again_for_its_job() -> None:
+    engine = Counter()
+    batcher = Batcher(engine, size=8)
+    for attempt in (batcher.transcribe_ahead, batcher.transcribe, batcher.transcribe):
+        with pytest.raises(ValueError, match="unlucky"):
+            await attempt(utterance(13))
+    assert engine.batches == [1, 1]  # the first job was told what became of the hint
+
+
+async def test_of_what_nobody_asks_for_only_the_latest_is_kept() -> None:
+    engine = Counter(held=True)
+    batcher = Batcher(engine, size=1)
+    hints = [asyncio.create_task(batcher.transcribe_ahead(utterance(n))) for n in range(1, 80)]
+    await asyncio.sleep(0)
+    engine.released.set()
+    transcripts = await asyncio.gather(*hints)
+    assert [t is None for t in transcripts] == [True] * 15 + [False] * 64
 
 
 Respond = Literal["if_words", "always", "never"]
@@ -220,3 +284,22 @@ async def test_a_turn_that_cannot_be_transcribed_is_told_and_the_others_go_on(
         TranscriptionFailed(item_id=job.item_id, message="ValueError: an unlucky utterance")
     ]
     assert isinstance((await shown(pipe, lucky))[0], Transcribed)
+
+
+async def test_a_pause_is_transcribed_ahead_and_the_language_model_told(
+    pipe: Pipe, redis_url: str
+) -> None:
+    session = await open_session(pipe)
+    engine = Counter(languages=["en", "fr"])
+    shard = session.shard
+    async with Redis.from_url(redis_url) as client, client.pubsub() as ears:
+        await ears.subscribe(shard.hints("llm"))
+        async with working(start(engine, context(pipe, redis_url))):
+            hint = SttHint(session_id=session.session_id, pcm=bytes(2 * 1600))
+            await until(lambda: hinted(pipe, "stt", hint))
+            told = await next_message(ears)
+            await say(pipe, session, 1600)
+            await until(lambda: done(pipe, "stt"))
+    expected = LlmHint(session_id=session.session_id, text="1600 samples", language="en")
+    assert decode(told, LlmHint) == expected
+    assert engine.batches == [1]

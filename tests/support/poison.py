@@ -9,7 +9,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from shared.jobs import Job
+from shared.job import Job
 from shared.messages import JobMessage, LlmJob, OutMessage, ResponseFailed, TextDelta
 from shared.settings import Settings
 from shared.worker import Context, JobWorker, run_worker

@@ -1,9 +1,11 @@
 """People who talk to a running system, and everything that must hold of what they were answered."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -23,9 +25,13 @@ KEYSPACE = Keyspace(shards=1, lanes=8)
 DEADLINE_S = 60.0
 _POLL_S = 0.02
 
+# Every conversation has its own: a worker may still have the transcript of one that sounded alike.
+_PITCHES_HZ = itertools.count(300)
+
 
 def spoken(number: int, turns: int) -> list[Turn]:
     """Turns that are said and whose answers are heard out; no two sound the same."""
+    pitch_hz = next(_PITCHES_HZ)
     return [
         Turn(
             session=number,
@@ -33,7 +39,7 @@ def spoken(number: int, turns: int) -> list[Turn]:
             way="spoken",
             ending="heard",
             tone_ms=600 + 10 * turn,
-            tone_hz=300 + number,
+            tone_hz=pitch_hz,
             pause_s=0.0,
             heard_ms=0,
         )
@@ -104,6 +110,12 @@ async def lane_owners(pipe: Pipe) -> list[str]:
     leases = [lane.lease for lane in KEYSPACE.all_lanes()]
     owners = await pipe.command("MGET", *leases)
     return [owner.decode() for owner in owners if owner is not None]
+
+
+async def evenly_spread(pipe: Pipe) -> bool:
+    """Whether two VAD workers live and own as many lanes each: until then lanes move."""
+    owners = Counter(await lane_owners(pipe))
+    return owners.keys() == (await workers_of(pipe, "vad")).keys() and set(owners.values()) == {4}
 
 
 @asynccontextmanager

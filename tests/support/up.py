@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -56,8 +56,11 @@ class Up:
 
     def child(self, module: str) -> psutil.Process | None:
         """The process that runs `python -m module`."""
-        found = [child for child in self.family() if module in child.cmdline()]
-        return found[0] if found else None
+        for child in self.family():
+            with suppress(psutil.NoSuchProcess):  # it ended in this moment
+                if module in child.cmdline():
+                    return child
+        return None
 
     def is_ready(self) -> bool:
         try:

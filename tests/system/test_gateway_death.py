@@ -20,7 +20,8 @@ from bench.chaos.system import System
 from cli.broker import find_server
 from client import SAMPLE_RATE, Event, Parley, frames
 from shared.audio import Int16
-from tests.system.test_many_sessions import check_order, speech
+from tests.support.talking import spoken
+from tests.system.test_many_sessions import check_order
 
 SOON_S = 60.0
 RESUMED = "parley.session.resumed"
@@ -28,8 +29,7 @@ TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
-# The silence that ends the turn is told from the speech by what it holds.
-SPEECH, QUIET = np.split(speech(1, 0), [-SAMPLE_RATE])
+SPEECH, QUIET = spoken(1, 1)[0].speech(1), np.zeros(SAMPLE_RATE, np.int16)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -40,7 +40,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """Two workers of every stage, whose engines take their time."""
     data = tmp_path_factory.mktemp("data") / "broker"
     workers = {f"PARLEY_{stage}_WORKERS": "2" for stage in ("VAD", "STT", "LLM", "TTS")}
-    with running(data, "paced", PARLEY_SILENCE_MS=str(SILENCE_MS), **workers) as started:
+    # Everybody is let in: it is about those who are there.
+    shape = {"PARLEY_SILENCE_MS": str(SILENCE_MS), "PARLEY_QUEUE_LIMIT_MS": "0", **workers}
+    with running(data, "paced", **shape) as started:
         yield started
 
 
@@ -101,7 +103,7 @@ async def test_no_turn_fails_while_everything_restarts(pairs: Up) -> None:
     assert code == 0
     assert people.violations == []
     assert people.turns >= SESSIONS * TURNS
-    assert people.resumed >= SESSIONS
+    assert people.resumed > 0, "who is between two sessions in that moment connects anew"
     log = pairs.log.read_text()
     assert " parley   " not in log, "the supervisor says only what ends otherwise than with 0"
 

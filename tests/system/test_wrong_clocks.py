@@ -12,7 +12,14 @@ from bench.chaos.system import DRAINED_S, System
 from cli.broker import find_server
 from shared.broker import Pipe
 from shared.profiles import STAGES, Stage
-from tests.support.talking import KEYSPACE, broker_of, eventually, talking, workers_of
+from tests.support.talking import (
+    KEYSPACE,
+    broker_of,
+    evenly_spread,
+    eventually,
+    talking,
+    workers_of,
+)
 
 HOUR_S = 3600
 
@@ -34,6 +41,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
                 assert await process.ended(DRAINED_S)
         async with broker_of(running) as pipe:
             await eventually(lambda: all_live(running, pipe))
+            await eventually(lambda: evenly_spread(pipe))
         yield running
     assert surprises == []
 
@@ -62,7 +70,7 @@ async def test_turns_complete_and_no_lease_is_mistaken(served: System) -> None:
         async with talking(served, pipe, turns=3):
             pass
         assert await lane_tokens(pipe) == before
-        assert await all_live(served, pipe)
+        await eventually(lambda: all_live(served, pipe))
     for stage in STAGES:
         for process in served.of(stage):
             assert "took over" not in process.log.read_text()

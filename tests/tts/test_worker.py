@@ -8,11 +8,24 @@ import numpy as np
 
 from shared.audio import Int16
 from shared.broker import Pipe
-from shared.messages import AudioChunk, ResponseFailed, TtsJob, encode
+from shared.keys import SessionKeys
+from shared.messages import AudioChunk, ResponseFailed, TtsHint, TtsJob, encode
 from shared.scripts import sessions
-from tests.stages import KEYSPACE, ask, context, done, held, open_session, shown, until, working
+from tests.stages import (
+    KEYSPACE,
+    ask,
+    context,
+    done,
+    held,
+    hinted,
+    open_session,
+    shown,
+    until,
+    working,
+)
 from workers.tts.engines import Speech, Voice
-from workers.tts.worker import in_thread, start
+from workers.tts.turns import Segment, Turns
+from workers.tts.worker import in_turns, start
 
 
 class Metronome:
@@ -20,8 +33,10 @@ class Metronome:
 
     model = name = "metronome"
 
-    def __init__(self, hold: int | None = None) -> None:
+    def __init__(self, hold: int | None = None, *, works_ahead: bool = True) -> None:
         self.hold = hold
+        self.works_ahead = works_ahead
+        self.texts: list[str] = []
         self.voices = [Voice("metronome", "en")]
         self.released = threading.Event()
         self.closed = threading.Event()
@@ -33,6 +48,7 @@ class Metronome:
         pass
 
     def synthesize(self, speech: Speech) -> Iterator[Int16]:
+        self.texts.append(speech.text)
         try:
             for number, _ in enumerate(speech.text.split()):
                 if number == self.hold:
@@ -42,9 +58,11 @@ class Metronome:
             self.closed.set()
 
 
-async def speak(pipe: Pipe, text: str, language: str | None = None) -> TtsJob:
+async def speak(
+    pipe: Pipe, text: str, language: str | None = None, session: SessionKeys | None = None
+) -> TtsJob:
     """Begins a response and gives its only segment to be spoken."""
-    session = await open_session(pipe)
+    session = session or await open_session(pipe)
     response = await ask(pipe, session, "Say it.")
     job = TtsJob(
         session_id=session.session_id,
@@ -130,9 +148,50 @@ async def test_an_interruption_closes_the_engines_generator(pipe: Pipe, redis_ur
     assert len(await chunks_of(pipe, job)) == 1
 
 
+async def test_what_is_spoken_ahead_is_not_spoken_again(pipe: Pipe, redis_url: str) -> None:
+    session, engine = await open_session(pipe), Metronome()
+    async with working(start(engine, context(pipe, redis_url))):
+        hint = TtsHint(
+            session_id=session.session_id,
+            text="one two",
+            voice=None,
+            speed=1.0,
+            sample_rate=16_000,
+        )
+        await until(lambda: hinted(pipe, "tts", hint))
+        assert await asyncio.to_thread(engine.closed.wait, 10)
+        await speak(pipe, "something else")
+        job = await speak(pipe, "one two", session=session)
+        await until(lambda: done(pipe, "tts"))
+    chunks = await chunks_of(pipe, job)
+    assert [(chunk.offset, chunk.final) for chunk in chunks] == [
+        (0, False),
+        (100, False),
+        (200, True),
+    ]
+    assert sorted(engine.texts) == ["one two", "something else"]
+
+
+async def test_what_costs_something_is_not_spoken_ahead(pipe: Pipe, redis_url: str) -> None:
+    engine = Metronome(works_ahead=False)
+    [shard] = KEYSPACE.all_shards()
+
+    async def listeners(channel: str) -> int:
+        _, count = await pipe.command("PUBSUB", "NUMSUB", channel)
+        return int(count)
+
+    async def listening() -> bool:
+        return await listeners(shard.control) == 1
+
+    async with working(start(engine, context(pipe, redis_url))):
+        await until(listening)
+        assert await listeners(shard.hints("tts")) == 0
+
+
 async def test_closing_waits_for_the_step_at_hand() -> None:
     engine = Metronome(hold=1)
-    chunks = in_thread(engine.synthesize(Speech("one two", None, 1.0, 16_000)))
+    speech = engine.synthesize(Speech("one two", None, 1.0, 16_000))
+    chunks = in_turns(speech, Turns(1), Segment("sess_1"))
     assert (await anext(chunks))[0] == 0
     waiting = asyncio.ensure_future(anext(chunks))
     await asyncio.sleep(0)

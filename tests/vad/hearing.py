@@ -4,7 +4,7 @@ import numpy as np
 
 from shared.audio import SAMPLE_RATE, Int16
 from shared.keys import Keyspace
-from shared.messages import Command, Frame, OutMessage, TurnDetection
+from shared.messages import Command, Frame, OutMessage, SttHint, TurnDetection
 from shared.scripts.lanes import Heard
 from workers.vad.engines.energy import EnergyEngine
 from workers.vad.engines.length import LengthEngine
@@ -49,8 +49,11 @@ def new_listener(rules: TurnDetection = RULES) -> Listener:
     return listener
 
 
-def feed(listener: Listener, pieces: list[Frame], first: int = 0) -> list[Heard]:
-    """Feeds frames, from lane entry `first` on, and returns what was heard."""
+def feed(
+    listener: Listener, pieces: list[Frame], first: int = 0, hints: list[SttHint] | None = None
+) -> list[Heard]:
+    """Feeds frames, from lane entry `first` on, and returns what was heard; `hints` gets what may
+    be transcribed ahead."""
     heard = []
     for number, frame in enumerate(pieces, first):
         listener.accept(frame, f"{number}-0")
@@ -63,6 +66,8 @@ def feed(listener: Listener, pieces: list[Frame], first: int = 0) -> list[Heard]
             event = listener.advance(float(probability[0]), state[0], now_ms=frame.received_ms)
             if event is not None:
                 heard.append(event)
+            if hints is not None and (hint := listener.hint()):
+                hints.append(hint)
     return heard
 
 

@@ -12,6 +12,7 @@ from shared.messages import (
     ListenerState,
     SpeechStarted,
     SpeechStopped,
+    SttHint,
     TurnDetection,
     decode,
 )
@@ -56,6 +57,21 @@ def test_the_turns_audio_is_the_speech_with_a_little_around_it() -> None:
     before_s, after_s = loud[0] / SAMPLE_RATE, (len(said) - loud[-1]) / SAMPLE_RATE
     assert 0.15 < before_s < 0.25
     assert 0.15 < after_s < 0.25
+
+
+def test_a_pause_hints_at_the_very_audio_of_the_turn_that_ends_with_it() -> None:
+    hints: list[SttHint] = []
+    pausing = np.concatenate([tone(0.5), silence(0.25), tone(0.5), silence(0.15), tone(0.5)])
+    heard = feed(new_listener(), frames(np.concatenate([pausing, silence(0.7)]), [320]), 0, hints)
+    [job] = [event.job for event in heard if event.job]
+    assert [len(hint.pcm) < len(job.pcm) for hint in hints] == [True, False]
+    assert hints[-1] == SttHint(session_id=SESSION.session_id, pcm=job.pcm)
+
+
+def test_nothing_is_hinted_at_of_a_turn_that_would_take_long_to_transcribe() -> None:
+    hints: list[SttHint] = []
+    feed(new_listener(), frames(np.concatenate([tone(29), silence(0.7)]), [16_000]), 0, hints)
+    assert hints == []
 
 
 def test_the_marks_say_when_the_last_word_arrived() -> None:

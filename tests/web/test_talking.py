@@ -68,6 +68,7 @@ def test_a_conversation(parley: Up, visit: Visit) -> None:
     expect(visit.answers).to_contain_text("Paris")
     expect(visit.page.locator("#announced")).to_have_text(f"You: {visit.asked.inner_text()}")
 
+    expect(visit.page.locator(".turn.assistant[data-state=done]")).to_have_count(1)
     expect(visit.sounding).to_have_count(0)
     assert visit.heard_s > 0.5
     assert_timed(visit)

@@ -131,11 +131,16 @@ class GatewayMachine(ScriptMachine):
 
     def vanish(self, data: st.DataObject) -> None:
         hold = self.hold(data)
-        if data.draw(st.booleans()):
-            self.call(sessions, "close", hold)
-        else:
-            self.command("DEL", hold.keys.state)
-            self.oracle.talk(hold.keys).session = None
+        match data.draw(st.sampled_from(["detach", "close", "end", "expire"])):
+            case "detach":
+                self.call(sessions, "detach", hold)
+            case "close":
+                self.call(sessions, "close", hold)
+            case "end":
+                self.call(sessions, "end_session", hold.keys, self.new("reason"))
+            case "expire":
+                self.command("DEL", hold.keys.state)
+                self.oracle.talk(hold.keys).session = None
 
     # --- conversations ---
 

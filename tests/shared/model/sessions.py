@@ -6,6 +6,7 @@ from typing import Literal
 from shared.keys import SessionKeys
 from shared.messages import (
     AnyItem,
+    Closed,
     Configured,
     Detached,
     Interrupted,
@@ -19,7 +20,7 @@ from shared.messages import (
 )
 from shared.scripts.jobs import NewResponse
 from shared.scripts.sessions import Attachment, digest
-from tests.shared.model.state import ITEMS, Session, State, since
+from tests.shared.model.state import ITEMS, Session, State, Talk, since
 
 
 class SessionScripts(State):
@@ -184,6 +185,23 @@ class SessionScripts(State):
         for response_id in [session.response, *session.asides]:
             self.responses.pop(response_id, None)
         del self.talks[hold.keys.session_id]
+        return "ok"
+
+    def detach(self, hold: Attachment) -> str:
+        session = self._admit(hold, 0)
+        if isinstance(session, str):
+            return session
+        session.gateway = None
+        return "ok"
+
+    def end_session(self, keys: SessionKeys, reason: str) -> str:
+        talk = self.talk(keys)
+        if talk.session is None:
+            return "gone"
+        self.show(keys, [Closed(reason=reason)])
+        for response_id in [talk.session.response, *talk.session.asides]:
+            self.responses.pop(response_id, None)
+        self.talks[keys.session_id] = Talk(out=talk.out)
         return "ok"
 
     def touch(self, session: SessionKeys) -> str:

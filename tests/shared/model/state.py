@@ -76,7 +76,7 @@ class Session:
 
     token: str
     config: SessionConfig
-    gateway: str
+    gateway: str | None
     attachment: str
     epoch: int = 0
     vad_seq: int = 0
