@@ -20,7 +20,7 @@ from shared.audio import pcm16
 from shared.profiles import STAGES
 from tests.images.engine import Container, Engine, find_engine, running
 from tests.support.legacy_client import LegacyClient
-from tests.support.spoken import QUESTIONS, SPOKEN_S, ask, question, understood
+from tests.support.spoken import QUESTIONS, SPOKEN_S, ask, check_spoken, question, understood
 from tests.support.up import free_port
 from tests.support.words import word_error_rate
 
@@ -125,8 +125,7 @@ async def hold_a_conversation(url: str) -> None:
     for turn, asked in zip(turns, QUESTIONS.values(), strict=True):
         assert word_error_rate(asked, turn.heard) <= 0.10
         print(f"{turn.heard!r} was answered: {turn.answer.strip()!r}")
-    spoken = [understood(turn.samples, 24_000) for turn in turns]
-    assert word_error_rate([turn.answer for turn in turns], spoken) <= 0.25
+    check_spoken(turns)
 
 
 @pytest.fixture

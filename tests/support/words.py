@@ -16,6 +16,18 @@ def words(text: str) -> str:
     )
 
 
+def letter_error_rate(said: str | list[str], understood: str | list[str]) -> float:
+    """The same of letters, wherever words begin: what sounds alike counts for little.
+
+    For speech that a recogniser judges: "this guy has blew" for "the sky is blue" is its error.
+    """
+    reference, hypothesis = (
+        ["".join(words(text).split()) for text in ([texts] if isinstance(texts, str) else texts)]
+        for texts in (said, understood)
+    )
+    return float(jiwer.cer(reference, hypothesis))
+
+
 def word_error_rate(said: str | list[str], understood: str | list[str]) -> float:
     """Wrong, missing and added words over the words said; of several texts, over all of them."""
     reference, hypothesis = (
