@@ -6,8 +6,10 @@ from contextlib import aclosing
 
 import pytest
 
+from gateway import hub
 from gateway.follower import Follower
 from shared.broker import Pipe, connect
+from shared.scripts import jobs, lanes, sessions
 from tests.gateway.running import Gateway, errors, gateway, instant, stages
 from tests.gateway.talk import GATEWAY, Talk, following, talking
 from tests.stages import KEYSPACE, until
@@ -42,6 +44,15 @@ async def served(
             await until(lambda: running.idle)
             await until(lambda: nothing_left(pipe))
     assert errors(caplog) == []
+
+
+@pytest.fixture
+def sessions_that_wait_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of a session is soon gone; a gateway renews those that it serves in good time,
+    or they would lose their items in the middle of a conversation that pauses."""
+    for module in (sessions, jobs, lanes):
+        monkeypatch.setattr(module, "SESSION_TTL_S", 3)
+    monkeypatch.setattr(hub, "_RENEW_S", 1.0)
 
 
 async def nothing_left(pipe: Pipe) -> bool:

@@ -26,9 +26,10 @@ from bench.fuzz.tally import Tally
 from bench.fuzz.thrower import Thrower
 from shared.broker import Pipe
 from shared.keys import Keyspace
-from shared.scripts import jobs, lanes, sessions
 from tests.gateway.realtime_client import SILENCE, joined, resumed, sound
 from tests.gateway.running import Gateway, gateway, instant, stages
+
+pytestmark = pytest.mark.usefixtures("sessions_that_wait_three_seconds")
 
 FRAMES = 600
 
@@ -39,12 +40,6 @@ examples = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-
-
-@pytest.fixture(autouse=True)
-def sessions_that_wait_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sessions, jobs, lanes):
-        monkeypatch.setattr(module, "SESSION_TTL_S", 3)
 
 
 @pytest.fixture

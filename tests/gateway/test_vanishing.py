@@ -12,16 +12,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from shared.scripts import jobs, lanes, sessions
 from tests.gateway.realtime_client import SILENCE, joined, sound
 from tests.gateway.running import Gateway
 from tests.stages import until
 
-
-@pytest.fixture(autouse=True)
-def sessions_that_wait_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sessions, jobs, lanes):
-        monkeypatch.setattr(module, "SESSION_TTL_S", 3)
+pytestmark = pytest.mark.usefixtures("sessions_that_wait_three_seconds")
 
 
 def vanish(socket: ClientConnection) -> None:
