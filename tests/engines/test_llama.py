@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from shared.messages import Truncation
+from shared.registry import loaded
 from shared.settings import Settings
 from tests.engines.asking import answer, ask, long_conversation
 from workers.llm.engines import (
@@ -22,6 +23,7 @@ from workers.llm.engines import (
     create,
     decoding,
 )
+from workers.llm.engines.llama import LlamaEngine
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +161,28 @@ async def test_reading_ahead_that_is_cancelled_leaves_its_slot_free(narrow: LlmE
     assert reading.cancelled()
     words, _ = await answer(narrow, ask("What color is the sky?"))
     assert words
+
+
+async def test_who_asks_in_the_moment_of_closing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = create(Settings(llm_engine="llama", llm_slots=1))
+    assert isinstance(engine, LlamaEngine)
+    engine.load()
+    model, threads = loaded(engine._model, engine.name), loaded(engine._threads, engine.name)
+    story = Prompt([Message("user", "Tell me a long story.")], max_tokens=200)
+    asked = [decoding.Decoding(model, story)]
+    engine._submit(asked[0])
+    shutdown = threads.shutdown
+
+    def one_more_before(*, wait: bool = True, cancel_futures: bool = False) -> None:
+        if len(asked) == 1:
+            asked.append(decoding.Decoding(model, story))
+            engine._submit(asked[1])
+        shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    monkeypatch.setattr(threads, "shutdown", one_more_before)
+    engine.close()
+    for one in asked:
+        async with asyncio.timeout(60):
+            while not isinstance(item := await one.items.get(), Exception):
+                pass
+        assert str(item) == "the llama engine was closed"

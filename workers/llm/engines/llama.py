@@ -77,10 +77,12 @@ class LlamaEngine:
         self._threads = ThreadPoolExecutor(self.slots, thread_name_prefix="llama")
 
     def close(self) -> None:
-        for decoding in list(self._decodings):
-            decoding.abort(_closed())
         if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+            # First, so that nothing is begun after all that was begun has been told.
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            for decoding in list(self._decodings):
+                decoding.abort(_closed())
+            self._threads.shutdown()
         self._model = self._threads = None
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[Step, None]:
