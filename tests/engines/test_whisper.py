@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.recognition import words as in_words
 from shared import gpu
 from shared.audio import Int16
 from shared.heartbeat import Offers
@@ -141,7 +142,8 @@ def test_a_language_that_was_named_is_not_asked_for(
     pcm, said = samples("contagem")
     (transcript,) = multilingual.transcribe([Utterance(pcm, "pt")])
     assert transcript.language == "pt"
-    assert word_error_rate(said, transcript.text) <= 0.1
+    # Whether it writes "um" or "1" is a close call, which differs from processor to processor.
+    assert word_error_rate(in_words(said, "pt"), in_words(transcript.text, "pt")) <= 0.1
 
 
 def test_an_english_model_takes_no_other_language_for_english(samples: Sample) -> None:
