@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from shared.metrics.work import MeasuredAhead
 
 KEEP_S = 1.0
-"""Longer than a silence that ends a turn usually goes on after its first 200 ms."""
+"""Longer than a silence that ends a turn usually goes on after its first 128 ms."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

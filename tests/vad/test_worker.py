@@ -76,8 +76,8 @@ async def test_each_session_gets_its_own_turns(pipe: Pipe, redis_url: str) -> No
     }
     for number, session in enumerate(made):
         assert await kinds(pipe, session) == TURN
-        # the speech, a tail of 200 ms, and what a window adds at its edges
-        assert lengths[session.session_id] == pytest.approx(0.72 + 0.1 * number, abs=0.05)
+        # the speech, a tail of 128 ms, and what a window adds at its edges
+        assert lengths[session.session_id] == pytest.approx(0.648 + 0.1 * number, abs=0.05)
         started, stopped, committed = await shown(pipe, session)
         assert isinstance(started, SpeechStarted)
         assert isinstance(stopped, SpeechStopped)

@@ -19,8 +19,9 @@ BEGIN_WINDOWS = 3
 _HYSTERESIS = 0.15
 
 # Of the silence that ends a turn, this much belongs to it: a word's last consonant is quieter than
-# what the model calls speech.
-TAIL_MS = 200
+# what the model calls speech. What comes next is begun then, so it is no more than words need:
+# docs/performance/recognition.md.
+TAIL_MS = 128
 
 # The first question comes after as much silence as the model was trained with. With more of it
 # the model finds ever more turns over: of sentences cut short it recognised 40 % after 200 ms of
