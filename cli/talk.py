@@ -58,9 +58,9 @@ class Conversation:
         tasks = [ends, *map(asyncio.create_task, (self._speak(), self._write(), self._show()))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            # The listener first: it knows better than a failed write why the server went away.
+            # Whoever listens knows how the session ended; a write that failed, only that it did.
             await asyncio.wait([ends], timeout=_PARTING_S)
-            for task in tasks:
+            for task in [ends] if ends.done() else tasks:
                 if task.done():
                     task.result()
         finally:

@@ -8,9 +8,10 @@ import importlib
 import io
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,29 +209,39 @@ async def test_a_device_that_goes_away_is_one_sentence(up: Up, card: ModuleType)
                 await asyncio.wait_for(task, 10)
 
 
-async def test_a_conversation_that_the_server_ends_has_no_error(up: Up, card: ModuleType) -> None:
-    class Tardy(Parley):
-        """Whoever speaks learns of the end before who listens."""
+class Tardy(Parley):
+    """Whoever speaks learns of the session's end before who listens."""
 
-        refused = False
+    refused = False
 
-        async def send_audio(self, samples: Int16) -> None:
-            try:
-                await super().send_audio(samples)
-            except ParleyError:
-                self.refused = True
-                raise
+    async def send_audio(self, samples: Int16) -> None:
+        try:
+            await super().send_audio(samples)
+        except ParleyError:
+            self.refused = True
+            raise
 
-        async def receive(self) -> Event | None:
-            event = await super().receive()
-            if event is None:
-                await until(lambda: self.refused)
-            return event
+    async def receive(self) -> Event | None:
+        event = await super().receive()
+        if event is None:
+            await until(lambda: self.refused)
+        return event
 
+
+async def talked(session: Parley) -> None:
+    """As `parley talk` does."""
+    with opened(None, None) as sound, Screen(console) as screen:
+        await Conversation(session, sound, screen).run()
+
+
+@pytest.mark.parametrize("talk", [converse, talked])
+async def test_a_conversation_that_the_server_ends_has_no_error(
+    up: Up, card: ModuleType, talk: Callable[[Parley], Coroutine[Any, Any, None]]
+) -> None:
     session = Tardy(up.url)
     async with session:
-        talking = asyncio.create_task(converse(session))
-        await until(lambda: session.id is not None and len(card.played) > 10)
+        talking = asyncio.create_task(talk(session))
+        await until(lambda: len(card.played) > 10)
         ended = await asyncio.to_thread(
             parley, "sessions", "close", str(session.id), PARLEY_PORT=str(up.port)
         )
