@@ -31,7 +31,7 @@ clients: $(VENV)/installed-test $(CLIENTS)/installed-light $(CLIENTS)/installed-
 # The engines whose packages are too large for every run or need an environment of their own.
 engines: $(VENV)/installed-test $(ENGINES)/installed-torch $(ENGINES)/installed-melo
 	$(ENGINES)/torch/bin/parley models fetch
-	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS) kokoro-82m-ja
+	$(ENGINES)/torch/bin/parley models fetch $(TEST_ASSETS) silero-vad-jit kokoro-82m-ja
 	$(ENGINES)/torch/bin/pytest -m torch_engine
 	$(ENGINES)/melo/bin/pytest tests/engines/test_tts.py tests/engines/test_melo*.py -m melo_engine
 	$(BIN)/pytest tests/system/test_melo.py -m melo_engine
