@@ -42,6 +42,9 @@ _LANE_ENTRIES = 20_000
 # Audio in one entry: what gathers while the broker is away must not become one huge write.
 _ENTRY_BYTES = 2**20
 _BYTES_PER_S = 2 * SAMPLE_RATE
+# How long a writer that has written collects more, for all lanes: a write costs a pipeline here and
+# a wake-up in the VAD worker, whatever is in it.
+_BEAT_S = 0.004
 # Whose lane a writer remembers: more sessions than one gateway serves.
 _SESSIONS = 4_096
 
@@ -285,10 +288,11 @@ _Waiting: TypeAlias = Frame | Command | _Mark
 class LaneWriter:
     """Appends frames and commands to lanes by group commit.
 
-    While a lane's write is in flight its next entry accumulates, so broker commands per second
-    grow with lanes, not with sessions times frames. A write is tried again for as long as the
-    broker is away or takes none, and nothing overtakes it. `waiting_bytes` is the audio that the
-    broker has not taken yet; callers bound it.
+    While a lane's write is in flight its next entry accumulates, and all lanes are written in the
+    same moments, a few milliseconds apart where there is much to write. So broker commands per
+    second grow with lanes, not with sessions times frames, and pipelines not even with lanes. A
+    write is tried again for as long as the broker is away or takes none, and nothing overtakes it.
+    `waiting_bytes` is the audio that the broker has not taken yet; callers bound it.
     """
 
     def __init__(self, pipe: Pipe, keyspace: Keyspace) -> None:
@@ -296,6 +300,7 @@ class LaneWriter:
         self._stream = lru_cache(_SESSIONS)(lambda session: keyspace.lane(session).stream)
         self._waiting: dict[str, deque[_Waiting]] = {}
         self._writers: dict[str, asyncio.Task[None]] = {}
+        self._beat_s = 0.0
         self._frames, self._audio = FRAMES.labels("in"), AUDIO.labels("in")
         self.waiting_bytes = 0
 
@@ -332,6 +337,7 @@ class LaneWriter:
                     if not first.done():  # whoever asked was cancelled meanwhile
                         first.set_result(None)
                 else:
+                    await self._beat()
                     await self._put(stream, _next_entry(waiting))
         finally:
             del self._writers[stream]
@@ -339,6 +345,13 @@ class LaneWriter:
                 self.waiting_bytes -= _size(left)
                 if isinstance(left, asyncio.Future):
                     left.cancel()
+
+    async def _beat(self) -> None:
+        """Waits for the next moment in which lanes are written."""
+        loop = asyncio.get_running_loop()
+        if (left_s := self._beat_s - loop.time()) > 0:
+            await asyncio.sleep(left_s)
+        self._beat_s = max(self._beat_s, loop.time() + _BEAT_S)
 
     async def _put(self, stream: str, records: list[Frame | Command]) -> None:
         entry = encode(LaneEntry(records=records))
