@@ -45,13 +45,13 @@ STEPS = (
     ),
     _load(
         "plumbing-realtime",
-        2.4,
+        2.2,
         f"{_PLUMBING} --sessions 10,100,150,200,300 --every-s 8 --turns 3",
     ),
     _load(
         "plumbing-original",
-        2.4,
-        f"{_PLUMBING} --protocol original --sessions 100,200,300,400,500 --every-s 8 --turns 3",
+        2.0,
+        f"{_PLUMBING} --protocol original --sessions 100,300,400,500 --every-s 8 --turns 3",
     ),
     Step("vad", 1.1, "bench.vad", ("--sessions", "10,100,300", "--seconds", "10")),
     Step("stt", 6.0, "bench.recognition", ("--noises", "babble")),
