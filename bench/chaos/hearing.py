@@ -41,7 +41,7 @@ class Hearing:
     def commit(self) -> None:
         """The client ended its turn by hand."""
         self._push(self._microphone.end())
-        self._microphone = Microphone(FORMATS["audio/pcm"])
+        self._microphone = Microphone(FORMATS["audio/pcm"], self._microphone.taken)
         self._command("commit")
 
     def _push(self, samples: Int16) -> None:

@@ -86,6 +86,23 @@ def test_chunks_give_what_the_whole_gives(
     assert np.array_equal(np.concatenate(pieces), resample(stream, in_rate, out_rate))
 
 
+@pytest.mark.parametrize("in_rate", [8_000, 24_000])
+@pytest.mark.parametrize("at_ms", [1, 11, 12, 60, 1_007, 61_300])
+@pytest.mark.parametrize("frame_ms", [1, 20, 500])
+def test_one_that_goes_on_comes_to_the_same(in_rate: int, at_ms: int, frame_ms: int) -> None:
+    stream = noise((at_ms + 500) * in_rate // 1000)
+    heard = resample(stream, in_rate, 16_000)[at_ms * 16 :]
+    resampler = Resampler(in_rate, 16_000, at_ms * 16)
+    frame, start = frame_ms * in_rate // 1000, at_ms * in_rate // 1000
+    frames = [stream[at : at + frame] for at in range(start, len(stream), frame)]
+    pieces = [resampler.process(piece) for piece in frames]
+    pieces.append(resampler.process(stream[:0], last=True))
+    heard_again = np.concatenate(pieces)
+    settled = 112 * 16
+    assert len(heard_again) == len(heard)
+    assert np.array_equal(heard_again[settled:], heard[settled:])
+
+
 @settings(deadline=None)
 @given(st.sampled_from(RATES), st.sampled_from(RATES), st.integers(0, 6_000))
 def test_length_follows_the_ratio(in_rate: int, out_rate: int, length: int) -> None:

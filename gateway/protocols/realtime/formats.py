@@ -68,7 +68,7 @@ class Microphone:
         """With `noise`, which may have learned of it from another microphone, there is less."""
         self.format = audio_format
         self.taken = taken
-        self._resampler = Resampler(audio_format.rate, SAMPLE_RATE)
+        self._resampler = Resampler(audio_format.rate, SAMPLE_RATE, self.position)
         self._noise = noise
         if noise is not None:
             noise.begin()
